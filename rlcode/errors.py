@@ -1,0 +1,57 @@
+"""Every error that rlcode raises on purpose.
+
+    RlcodeError
+    ├── InputError          what the user gave can't be used; the message says what to do; exit code 2
+    │   ├── ConfigError     a key or value of the configuration
+    │   ├── DataError       a file or row of data, named with its line
+    │   └── ShadowedPackageError  a file of the user's hides one of our packages
+    ├── SandboxError        the sandbox, not the program in it, is broken
+    │   └── SandboxUnavailableError  this machine can't run the backend that was asked for; exit code 2
+    ├── EngineError         the generation engine failed
+    │   └── PolicyMismatchError  the engine does not hold the policy that the trainer has
+    └── RunDirectoryError   a run directory is of another run, schema or process; exit code 2
+"""
+
+from __future__ import annotations
+
+
+class RlcodeError(Exception):
+    """Root of the tree. `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class InputError(RlcodeError):
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    pass
+
+
+class DataError(InputError):
+    pass
+
+
+class ShadowedPackageError(InputError):
+    pass
+
+
+class SandboxError(RlcodeError):
+    pass
+
+
+class SandboxUnavailableError(SandboxError):
+    exit_code = 2
+
+
+class EngineError(RlcodeError):
+    pass
+
+
+class PolicyMismatchError(EngineError):
+    pass
+
+
+class RunDirectoryError(RlcodeError):
+    exit_code = 2

@@ -1,0 +1,297 @@
+"""The types that travel between the rooms: one for each hop, frozen, plain data.
+
+Nothing here knows of tensors, engines or containers. Every type can be written to one JSON line with
+`to_json` and read back with `from_json`, exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types as _types
+import typing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+
+class ErrorType(StrEnum):
+    """Why a program did not pass: a closed set that a submission cannot extend by naming a class."""
+
+    NO_CODE = "no_code"
+    MISSING_ENTRY_POINT = "missing_entry_point"
+    SYNTAX = "syntax"
+    INDENTATION = "indentation"
+    IMPORT = "import"
+    NAME = "name"
+    TYPE = "type"
+    ATTRIBUTE = "attribute"
+    INDEX = "index"
+    KEY = "key"
+    VALUE = "value"
+    ZERO_DIVISION = "zero_division"
+    RECURSION = "recursion"
+    OVERFLOW = "overflow"
+    UNICODE = "unicode"
+    OS = "os"
+    STDIN = "stdin"
+    OTHER_RUNTIME = "other_runtime"
+    WRONG_ANSWER = "wrong_answer"
+    NO_RESULT = "no_result"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    OUTPUT = "output"
+    CRASH = "crash"
+    FORBIDDEN = "forbidden"
+
+
+class TestKind(StrEnum):
+    """How a test asks its question."""
+
+    __test__ = False  # not a pytest class
+
+    ASSERTS = "asserts"
+    CHECK = "check"
+    STDIO = "stdio"
+
+
+@dataclass(frozen=True)
+class TestCase:
+    """One trusted test of a problem.
+
+    `ASSERTS`: `code` holds statements with asserts that call the entry point by its name (MBPP).
+    `CHECK`: `code` defines `check(candidate)` (HumanEval).
+    `STDIO`: the program gets `stdin` and must print `expected_stdout`.
+    """
+
+    __test__ = False  # not a pytest class
+
+    kind: TestKind
+    code: str = ""
+    stdin: str = ""
+    expected_stdout: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may consume. A program within its limits passes however busy the machine is."""
+
+    time_s: float = 5.0
+    """CPU time of the whole process tree plus the time it was blocked; waiting for a core does not count."""
+    memory_mb: int = 1024
+    """Address space of each process of the program."""
+    output_kb: int = 1024
+    """Bytes that the program may write to stdout and stderr together, and to any one file."""
+    processes: int = 16
+    open_files: int = 64
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task with tests that decide, as a data set gives it.
+
+    `prompt` is shown to the model: the head of a program that the model continues (`prompt_is_code`), or a
+    request in words. `entry_point` is the name that the tests call; empty for stdin problems. `declares` are
+    further names (classes, mostly) that the submission itself must bring because the tests use them.
+    `test_setup` is trusted code that runs before the tests, beside the expected values, never in the
+    submission's interpreter.
+    """
+
+    task_id: str
+    prompt: str
+    tests: tuple[TestCase, ...]
+    entry_point: str = ""
+    declares: tuple[str, ...] = ()
+    prompt_is_code: bool = True
+    test_setup: str = ""
+    reference_solution: str = ""
+    """A whole program that passes, or empty."""
+    source: str = ""
+    """The data set that the problem came from."""
+    limits: Limits | None = None
+    """Limits of this problem where they differ from the run's."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the policy wrote for one prompt, and which policy it was.
+
+    `logprobs[i]` is the log-probability (nats) of `token_ids[i]` under the distribution that it was drawn from
+    (after temperature and truncation). `policy_version` counts the adapters: 0 is the base model.
+    """
+
+    task_id: str
+    index: int
+    text: str
+    prompt_token_ids: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    finish_reason: str = ""
+    """`stop` (the model ended or a stop string was met) or `length`."""
+    policy_version: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Program:
+    """The source taken from a completion and how it was found; `source` is None where none could be, with the
+    reason in `how`."""
+
+    source: str | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the sandbox saw. `passed` is derived: no error, and all of at least one test passed."""
+
+    error_type: ErrorType | None
+    tests_passed: int
+    tests_total: int
+    exception: str | None = None
+    """Name of the exception class as the program raised it, for people; the type above is what counts."""
+    signature: str | None = None
+    """The exception's message, normalised (quoted names and numbers replaced), for the notebook's second depth."""
+    line: int | None = None
+    """Line of the submission where it went wrong."""
+    first_failing_test: str | None = None
+    detail: str = ""
+    """One or two lines for people: the message, or what was expected and got, cut."""
+    time_s: float = 0.0
+    memory_mb: float = 0.0
+    stdout: str = ""
+    """What the program printed, cut."""
+    backend: str = ""
+    image_digest: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def passed(self) -> bool:
+        return self.error_type is None and 0 < self.tests_total == self.tests_passed
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """No verdict could be had, through no fault of the program: the sandbox broke, and retries did not mend it."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A completion, the program in it, and its verdict; `verdict` is None where it could not be scored."""
+
+    completion: Completion
+    program: Program
+    verdict: Verdict | None
+    unscored_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """Two completions of one prompt: `chosen` passed, `rejected` failed with `error_type`.
+
+    `chosen_index` and `rejected_index` name the completions in the rollouts that the pair was built from,
+    and `*_policy_version` the policy that wrote each side.
+    """
+
+    task_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    error_type: ErrorType
+    chosen_index: int
+    rejected_index: int
+    chosen_policy_version: int = 0
+    rejected_policy_version: int = 0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value between 0 and 1 with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """The result of judging samples of a benchmark."""
+
+    benchmark: str
+    num_tasks: int
+    num_samples: int
+    pass_at_k: dict[str, Interval]
+    """By k, as a string (JSON has no other keys)."""
+    error_types: dict[str, int]
+    """Failed samples by error type."""
+    unscored: int
+    tasks_without_samples: tuple[str, ...] = ()
+    greedy: Interval | None = None
+    """Share of problems whose greedy answer passes, where one was asked for."""
+    greedy_unscored: int = 0
+    seed: int = 0
+    backend: str = ""
+    image_digest: str = ""
+    policy: dict[str, Any] = field(default_factory=dict)
+    """Model, adapter, engine and sampling parameters, or the samples file."""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """The dataclass `value` as a JSON-ready dict; fields that have their default value are kept."""
+    return dataclasses.asdict(value)
+
+
+def from_json(cls: type[T], data: dict[str, Any]) -> T:
+    """Build the dataclass `cls` from what `to_json` gave.
+
+    Raises:
+        ValueError: `data` is no object, has an unknown key, lacks a required one, or a value of the wrong type.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"expected an object for {cls.__name__}, got {type(data).__name__}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(fields)}")
+    missing = [
+        name
+        for name, f in fields.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in data
+    ]
+    if missing:
+        raise ValueError(f"field {missing[0]!r} of {cls.__name__} is missing")
+    return cls(**{name: _decode(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
+
+
+def _decode(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (_types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _decode(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{where} must be a list, got {type(value).__name__}")
+        return tuple(_decode(args[0], item, where) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be an object, got {type(value).__name__}")
+        return {key: _decode(args[1], item, where) for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast(type, hint), value)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        try:
+            return hint(value)
+        except ValueError:
+            raise ValueError(f"{where} must be one of {', '.join(hint)}, got {value!r}") from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and (not isinstance(value, hint) or (hint is int and isinstance(value, bool))):
+        raise ValueError(f"{where} must be {hint.__name__}, got {type(value).__name__}")
+    return value
