@@ -1,0 +1,1 @@
+"""A small world of made-up programming problems, for a quickstart that needs neither a download nor a GPU."""
