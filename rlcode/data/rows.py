@@ -1,0 +1,44 @@
+"""Typed fields of a data row, with errors that name the row."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Any
+
+from rlcode.errors import DataError
+
+
+def text_field(row: dict[str, Any], name: str, where: str, *, required: bool = True) -> str:
+    """The string `row[name]`; an absent optional one is empty.
+
+    Raises:
+        DataError: it is missing though required, or no string.
+    """
+    value = row.get(name)
+    if value is None and not required:
+        return ""
+    if name not in row:
+        raise DataError(f"{where}: field {name!r} is missing")
+    if not isinstance(value, str):
+        raise DataError(f"{where}: field {name!r} must be a string, got {type(value).__name__}")
+    return value
+
+
+def unix_newlines(text: str) -> str:
+    """`text` with every CRLF as LF."""
+    return text.replace("\r\n", "\n")
+
+
+def parse_field(code: str, name: str, where: str) -> ast.Module:
+    """The trusted Python `code` of the field `name`, parsed.
+
+    Raises:
+        DataError: it is not Python.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a regular expression in a plain string is no concern of the reader's
+            return ast.parse(code)
+    except SyntaxError as error:
+        raise DataError(f"{where}: field {name!r} is not Python: {error}") from error
