@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rlcode.errors import ConfigError
 
@@ -34,6 +34,7 @@ def parse_config(
     from trl import TrlParser
 
     parser = TrlParser([*own, *others()], prog=prog)
+    parser.error = _refuse  # argparse would print the usage of every TRL field and exit
     if "--help_all" in argv:
         parser.print_help()
         raise SystemExit(0)
@@ -45,6 +46,10 @@ def parse_config(
         return tuple(parser.parse_args_and_config(argv))
     except (ValueError, argparse.ArgumentError) as error:
         raise ConfigError(f"{prog}: {error}") from error
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(message)
 
 
 def _own_help(own: Sequence[type], prog: str) -> str:

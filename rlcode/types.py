@@ -190,19 +190,13 @@ class Rollout:
 class PreferencePair:
     """Two completions of one prompt: `chosen` passed, `rejected` failed with `error_type`.
 
-    `chosen_index` and `rejected_index` name the completions in the rollouts that the pair was built from,
-    and `*_policy_version` the policy that wrote each side.
+    Each side is the completion as it was sampled, so its tokens, index and policy version come with it.
     """
 
     task_id: str
-    prompt: str
-    chosen: str
-    rejected: str
+    chosen: Completion
+    rejected: Completion
     error_type: ErrorType
-    chosen_index: int
-    rejected_index: int
-    chosen_policy_version: int = 0
-    rejected_policy_version: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,144 @@
+"""Which base model does this adapter belong to? Answered from the files, before anything is loaded.
+
+An adapter that we save carries a fingerprint of its base (`rlcode_adapter.json`). For one from elsewhere the name
+of the base in its configuration is compared, and the shapes of its matrices are held against the base's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from rlcode.errors import InputError
+from rlcode.run_directory import write_json
+
+METADATA_FILE = "rlcode_adapter.json"
+_SAMPLED_TENSORS = 8
+_SAMPLED_ROWS = 4
+
+
+def weight_files(model: str) -> list[Path]:
+    """The safetensors files of a model: a directory, or a hub name (downloaded to the cache if need be).
+
+    Raises:
+        InputError: there is no such model, or it has no safetensors weights.
+    """
+    from transformers.utils import cached_file
+
+    directory = Path(model)
+    if directory.is_dir():
+        files = sorted(directory.glob("*.safetensors"))
+    else:
+        try:
+            found = cached_file(model, "model.safetensors", _raise_exceptions_for_missing_entries=False)
+            index = None if found else cached_file(model, "model.safetensors.index.json")
+        except OSError as error:
+            raise InputError(f"model {model!r} is neither a directory nor a model that can be fetched: {error}") from None
+        files = [Path(found)] if found else _shards(model, Path(str(index)))
+    if not files:
+        raise InputError(f"model directory {directory} holds no *.safetensors weights")
+    return files
+
+
+def _shards(model: str, index: Path) -> list[Path]:
+    from transformers.utils import cached_file
+
+    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    return [Path(str(cached_file(model, name))) for name in names]
+
+
+def base_fingerprint(model: str) -> str:
+    """A short hash of the base model's weights: names and shapes of all, first rows of a few, rounded to bfloat16
+    so that the stored precision does not matter."""
+    import torch
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    names: list[tuple[str, Path]] = []
+    for file in weight_files(model):
+        with safe_open(file, framework="pt") as tensors:
+            names += [(name, file) for name in tensors.keys()]  # noqa: SIM118 - not a dict
+    names.sort()
+    step = max(1, len(names) // _SAMPLED_TENSORS)
+    for position, (name, file) in enumerate(names):
+        with safe_open(file, framework="pt") as tensors:
+            part = tensors.get_slice(name)
+            digest.update(f"{name}{part.get_shape()}".encode())
+            if position % step == 0:
+                rows = part[:_SAMPLED_ROWS].to(torch.bfloat16).contiguous()
+                digest.update(rows.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def write_adapter_metadata(adapter: Path, base_model: str, version: int) -> None:
+    """Say beside the adapter which base it was trained on and which version it is."""
+    write_json(
+        adapter / METADATA_FILE,
+        {"base_model": base_model, "base_fingerprint": base_fingerprint(base_model), "policy_version": version},
+    )
+
+
+def read_adapter_config(adapter: Path) -> dict[str, Any]:
+    """The adapter's PEFT configuration.
+
+    Raises:
+        InputError: the directory is missing or is not a LoRA adapter.
+    """
+    path = adapter / "adapter_config.json"
+    if not path.is_file():
+        raise InputError(f"{adapter} is not an adapter: it has no adapter_config.json")
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise InputError(f"{adapter} is not a whole adapter: it has no adapter_model.safetensors")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {error}") from None
+    if config.get("peft_type") != "LORA":
+        raise InputError(f"{adapter} is a {config.get('peft_type')} adapter; only LoRA is supported")
+    return config
+
+
+def check_adapter(adapter: Path, base_model: str) -> dict[str, Any]:
+    """Make sure that `adapter` was trained on `base_model`, and return its PEFT configuration.
+
+    Raises:
+        InputError: it was not; the message names both.
+    """
+    config = read_adapter_config(adapter)
+    metadata_file = adapter / METADATA_FILE
+    if metadata_file.is_file():
+        metadata = json.loads(metadata_file.read_text(encoding="utf-8"))
+        if metadata["base_fingerprint"] != base_fingerprint(base_model):
+            raise InputError(
+                f"adapter {adapter} was trained on another base model ({metadata['base_model']}) than {base_model}; "
+                "name that one with --model"
+            )
+    _check_shapes(adapter, base_model)
+    return config
+
+
+def _check_shapes(adapter: Path, base_model: str) -> None:
+    base = _shapes(weight_files(base_model))
+    for name, shape in _shapes([adapter / "adapter_model.safetensors"]).items():
+        module, _, which = name.removeprefix("base_model.model.").rpartition(".lora_")
+        weight = base.get(f"{module}.weight")
+        if not module or weight is None:  # some architectures store their weights under other names
+            continue
+        size = shape[1] if which.startswith("A") else shape[0]
+        if size not in weight:  # either way round: GPT-2 stores its matrices transposed
+            raise InputError(
+                f"adapter {adapter} does not fit the base model {base_model}: {module} has size {size} in the adapter "
+                f"and {weight} in the base; name the base that it was trained on with --model"
+            )
+
+
+def _shapes(files: list[Path]) -> dict[str, list[int]]:
+    from safetensors import safe_open
+
+    shapes = {}
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            shapes.update({name: tensors.get_slice(name).get_shape() for name in tensors.keys()})  # noqa: SIM118
+    return shapes

@@ -1,0 +1,80 @@
+"""From problems and a policy to judged completions: prompt, generate, extract, judge, in one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rlcode.extraction_worker import Extractor
+from rlcode.prompts import PromptStyle, build_prompt, render_prompt
+from rlcode.types import Completion, Limits, Problem, Program, Rollout, Unscored, Verdict
+from sampling.engine import Engine, GenerationRequest, SamplingParams
+from sandbox.judging import judge_texts
+from sandbox.protocol import Sandbox
+
+
+def encode_prompt(problem: Problem, engine: Engine, style: PromptStyle, system: str | None = None) -> tuple[int, ...]:
+    """The token ids that the policy sees for `problem`. A rendered chat template brings its own special tokens."""
+    prompt = build_prompt(problem, style, system)
+    text = render_prompt(prompt, engine.tokenizer)
+    return tuple(engine.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"])
+
+
+def make_requests(
+    problems: Sequence[Problem], engine: Engine, num_generations: int, style: PromptStyle, system: str | None = None
+) -> list[GenerationRequest]:
+    """`num_generations` requests for each problem, the completions of one problem next to each other."""
+    requests = []
+    for problem in problems:
+        prompt = encode_prompt(problem, engine, style, system)
+        requests += [GenerationRequest(problem.task_id, index, prompt) for index in range(num_generations)]
+    return requests
+
+
+def roll_out(
+    requests: Sequence[GenerationRequest],
+    problems: Iterable[Problem],
+    *,
+    engine: Engine,
+    params: SamplingParams,
+    sandbox: Sandbox,
+    extractor: Extractor,
+    limits: Limits,
+) -> Iterator[Rollout]:
+    """Draw the requested completions and judge each against its problem, in order.
+
+    The sandbox takes completions as the engine gives them out.
+
+    Raises:
+        EngineError, SandboxError: either can't go on.
+    """
+    by_id = {problem.task_id: problem for problem in problems}
+    yield from judge_completions(
+        engine.generate(requests, params), by_id, sandbox=sandbox, extractor=extractor, limits=limits
+    )
+
+
+def judge_completions(
+    completions: Iterable[Completion],
+    problems: Mapping[str, Problem],
+    *,
+    sandbox: Sandbox,
+    extractor: Extractor,
+    limits: Limits,
+) -> Iterator[Rollout]:
+    """Judge completions as they come, in order."""
+    waiting: deque[Completion] = deque()
+
+    def texts() -> Iterator[tuple[str, Problem]]:
+        for completion in completions:
+            waiting.append(completion)
+            yield completion.text, problems[completion.task_id]
+
+    for program, result in judge_texts(texts(), sandbox=sandbox, extractor=extractor, limits=limits):
+        yield _rollout(waiting.popleft(), program, result)
+
+
+def _rollout(completion: Completion, program: Program, result: Verdict | Unscored) -> Rollout:
+    if isinstance(result, Unscored):
+        return Rollout(completion, program, None, result.reason)
+    return Rollout(completion, program, result)

