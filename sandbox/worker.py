@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from rlcode.errors import SandboxError
 
 
-class WorkerLost(SandboxError):
+class WorkerLost(SandboxError):  # noqa: N818
     """The worker died, did not answer in time, or answered what no judge says; it must be replaced."""
 
 

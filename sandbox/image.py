@@ -1,0 +1,165 @@
+"""The image that the containers run: any base with Python, plus the guest.
+
+The name of the image carries a hash of the guest, so that a host never talks to the guest of another version:
+after an update the image is missing under its new name, and the message says which command makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlcode.errors import InputError, SandboxError, SandboxUnavailableError
+
+if TYPE_CHECKING:  # the command line shows its help without the SDK
+    from docker import DockerClient
+
+GUEST = Path(__file__).resolve().parent / "guest"
+GUEST_ROOT = "/opt/rlcode"
+"""Folder of the image that holds the package `guest`."""
+HASH_LABEL = "rlcode.guest"
+DEFAULT_BASE = "python:3.11-slim"
+OLDEST_PYTHON = (3, 10)
+OTHER_BASE = "name a base that this machine has, with python3 >= 3.10, with `--base IMAGE`"
+
+
+def guest_hash() -> str:
+    """Hash of the guest's sources, as 64 hex digits: what an image must bear to fit this host."""
+    digest = hashlib.sha256()
+    for path in _guest_files():
+        digest.update(json.dumps(path.relative_to(GUEST).as_posix()).encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _guest_files() -> list[Path]:
+    return sorted(GUEST.rglob("*.py"))
+
+
+DEFAULT_IMAGE = f"rlcode-sandbox:{guest_hash()[:12]}"
+
+
+def find(client: DockerClient, image: str = DEFAULT_IMAGE) -> str:
+    """Id (`sha256:…`) of the image by name or id, once it is known to hold this version's guest.
+
+    Raises:
+        SandboxUnavailableError: there is no such image, or it holds another guest.
+    """
+    import docker.errors
+
+    try:
+        found = client.images.get(image)
+    except docker.errors.ImageNotFound:
+        raise SandboxUnavailableError(f"there is no Docker image {image}; make it with `{_command(image)}`") from None
+    if found.labels.get(HASH_LABEL) != guest_hash():
+        raise SandboxUnavailableError(
+            f"the Docker image {image} was not built from this version of rlcode; rebuild it with `{_command(image)}`"
+        )
+    return str(found.id)
+
+
+def _command(image: str) -> str:
+    return "rlcode sandbox build" + ("" if image == DEFAULT_IMAGE else f" --tag {image}")
+
+
+def build(
+    client: DockerClient, base: str = DEFAULT_BASE, tag: str = DEFAULT_IMAGE, packages: Sequence[str] = ()
+) -> str:
+    """Build the image from `base`, which needs `python3`, and return its id.
+
+    A base that is on the engine already needs no network. `packages` are installed with the base's own pip, which
+    does need one.
+
+    Raises:
+        InputError: the base can't serve: it is not to be had, has no Python 3.10, or declares volumes.
+        SandboxError: the engine could not build.
+    """
+    import docker.errors
+
+    context = _context({"Dockerfile": dockerfile(base, packages).encode(), **_guest_sources()})
+    # Without packages nothing is fetched by the steps: no network also suits an engine that has no bridge.
+    network = None if packages else "none"
+    try:
+        image, _ = client.images.build(
+            fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, network_mode=network
+        )
+    except docker.errors.BuildError as error:
+        reason = _last_words(error.build_log, str(error))
+        raise InputError(f"no sandbox image from the base {base}: {reason}; {OTHER_BASE}") from error
+    except docker.errors.APIError as error:
+        raise _refused(base, error) from error
+    _refuse_volumes(client, base, image)
+    return str(image.id)
+
+
+def dockerfile(base: str, packages: Sequence[str] = ()) -> str:
+    """The recipe, for a base without a shell as well."""
+    check = f"import sys; sys.version_info >= {OLDEST_PYTHON} or sys.exit('python3 is older than 3.10')"
+    # A tmpfs over a folder of the image takes the folder's mode, not the one it was asked for.
+    work = "import os, shutil; shutil.rmtree('/w', True); os.mkdir('/w'); os.chmod('/w', 0o711)"
+    steps = [
+        f"FROM {base}",
+        "USER 0:0",
+        _run("-c", check),
+        _run("-c", work),
+        *([_run("-m", "pip", "install", "--no-cache-dir", *packages)] if packages else []),
+        f"COPY guest {GUEST_ROOT}/guest",
+        # The root is read-only at run time: byte code that is not here now is compiled at each start.
+        _run("-m", "compileall", "-q", f"{GUEST_ROOT}/guest"),
+        "ENTRYPOINT []",
+        f"LABEL {HASH_LABEL}={guest_hash()}",
+    ]
+    return "\n".join(steps) + "\n"
+
+
+def _run(*arguments: str) -> str:
+    return "RUN " + json.dumps(["python3", *arguments])
+
+
+def _guest_sources() -> dict[str, bytes]:
+    return {f"guest/{path.relative_to(GUEST).as_posix()}": path.read_bytes() for path in _guest_files()}
+
+
+def _context(files: dict[str, bytes]) -> io.BytesIO:
+    """A tar archive that depends on nothing but names and contents, so that the engine's cache can hit."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            tar.addfile(entry, io.BytesIO(data))
+    archive.seek(0)
+    return archive
+
+
+def _last_words(log: Iterable[object], otherwise: str) -> str:
+    """The last lines that a failed build printed; they hold the failing step's own message."""
+    lines = [line for event in log for line in _printed(event) if not line.startswith((" --->", "Removing"))]
+    return " / ".join(lines[-4:]) or otherwise
+
+
+def _printed(event: object) -> Iterator[str]:
+    text = event.get("stream") or event.get("error") or "" if isinstance(event, dict) else ""
+    return (line.strip() for line in str(text).splitlines() if line.strip())
+
+
+def _refused(base: str, error: Exception) -> InputError | SandboxError:
+    import docker.errors
+
+    if isinstance(error, docker.errors.NotFound):
+        return InputError(f"there is no base image {base}; {OTHER_BASE}")
+    return SandboxError(f"the Docker engine could not build from {base}: {error}")
+
+
+def _refuse_volumes(client: DockerClient, base: str, image: object) -> None:
+    """A volume that the base declares would be a writable folder that outlives programs."""
+    attributes = getattr(image, "attrs", {})
+    volumes = (attributes.get("Config") or {}).get("Volumes")
+    if volumes:
+        client.images.remove(attributes["Id"], force=True)
+        raise InputError(f"the base {base} declares the volumes {', '.join(volumes)}; take one that declares none")

@@ -1,0 +1,198 @@
+"""The sandbox that everyone uses: several workers of one backend behind the contract of `sandbox.protocol`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from typing import Self
+
+from rlcode.errors import ConfigError, SandboxError, SandboxUnavailableError
+from rlcode.types import ErrorType, Unscored, Verdict
+from sandbox.image import DEFAULT_IMAGE
+from sandbox.keeper import RECYCLE_AFTER, Keeper
+from sandbox.protocol import Job, Sandbox
+from sandbox.worker import Worker
+
+log = logging.getLogger(__name__)
+
+Result = Verdict | Unscored
+
+BACKENDS = ("auto", "docker", "local")
+QUEUED_PER_WORKER = 4
+"""Jobs of one caller that are queued or running, for each worker: enough that no worker waits for the caller."""
+MOST_PENDING = 1024
+"""Results of one caller that may wait behind a slow one."""
+
+
+class WorkerPool:
+    """Judges with `workers` workers at once; each is made by `make_worker` when it is first needed."""
+
+    def __init__(
+        self,
+        make_worker: Callable[[], Worker],
+        workers: int,
+        *,
+        backend: str,
+        image_digest: str = "",
+        recycle_after: int = RECYCLE_AFTER,
+        backoff_s: float = 0.25,
+    ) -> None:
+        if workers < 1:
+            raise ConfigError(f"a sandbox needs at least one worker, not {workers}")
+        self.backend = backend
+        self.image_digest = image_digest
+        self.workers = workers
+        self._keepers = [
+            Keeper(
+                make_worker,
+                backend=backend,
+                image_digest=image_digest,
+                recycle_after=recycle_after,
+                backoff_s=backoff_s,
+            )
+            for _ in range(workers)
+        ]
+        self._idle: queue.LifoQueue[Keeper] = queue.LifoQueue()  # last in, first out: prefer a worker that is warm
+        for keeper in self._keepers:
+            self._idle.put(keeper)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"sandbox-{backend}")
+        self._closed = False
+
+    def judge(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """See `sandbox.protocol.Sandbox.judge`; further raises DataError for a problem whose tests can't be run."""
+        stream = iter(jobs)
+        pending: deque[Future[Result]] = deque()
+        unfinished: set[Future[Result]] = set()
+        try:
+            while True:
+                self._feed(stream, pending, unfinished)
+                if not pending:
+                    return
+                if pending[0].done():
+                    yield self._result(pending.popleft())
+                else:
+                    wait(unfinished, return_when=FIRST_COMPLETED)
+                unfinished = {future for future in unfinished if not future.done()}
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def close(self) -> None:
+        """Stop all workers and leave nothing behind; whoever still judges gets a SandboxError. Can be called twice."""
+        self._closed = True
+        self._stop_all()  # wakes the threads that wait for an answer
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._stop_all()  # a worker that was being started meanwhile
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _feed(self, stream: Iterator[Job], pending: deque[Future[Result]], unfinished: set[Future[Result]]) -> None:
+        """Take jobs while workers may become free for them."""
+        while len(unfinished) < QUEUED_PER_WORKER * self.workers and len(pending) < MOST_PENDING:
+            job = next(stream, None)
+            if job is None:
+                return
+            future = self._submit(job)
+            pending.append(future)
+            if not future.done():
+                unfinished.add(future)
+
+    def _submit(self, job: Job) -> Future[Result]:
+        if job.program.source is None:
+            done: Future[Result] = Future()
+            done.set_result(self._no_code(job))
+            return done
+        if self._closed:
+            raise SandboxError("the sandbox is closed")
+        return self._threads.submit(self._judge_one, job)
+
+    def _judge_one(self, job: Job) -> Result:
+        keeper = self._idle.get()
+        try:
+            return keeper.judge(job)
+        finally:
+            self._idle.put(keeper)
+
+    def _no_code(self, job: Job) -> Verdict:
+        return Verdict(
+            ErrorType.NO_CODE,
+            tests_passed=0,
+            tests_total=0,
+            detail=job.program.how,
+            backend=self.backend,
+            image_digest=self.image_digest,
+            limits=job.limits,
+        )
+
+    def _result(self, future: Future[Result]) -> Result:
+        try:
+            return future.result()
+        except CancelledError:
+            raise SandboxError("the sandbox was closed") from None
+
+    def _stop_all(self) -> None:
+        """Stop the workers side by side: to remove a container takes a while."""
+        threads = [threading.Thread(target=keeper.stop) for keeper in self._keepers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def open_sandbox(backend: str = "auto", workers: int | None = None, image: str = DEFAULT_IMAGE) -> Sandbox:
+    """A sandbox with `workers` workers (by default one for each usable core); close it, or use it in a `with`.
+
+    `docker` needs an engine and the image of `rlcode sandbox build`, `local` needs user namespaces. `auto` takes
+    Docker where it can and says so in the log where it can't.
+
+    Raises:
+        ConfigError: there is no such backend, or less than one worker was asked for.
+        SandboxUnavailableError: this machine can't run it; the message names the command that would change that.
+    """
+    count = usable_cores() if workers is None else workers
+    if backend == "docker":
+        return _open_docker(count, image)
+    if backend == "local":
+        return _open_local(count)
+    if backend == "auto":
+        return _open_any(count, image)
+    raise ConfigError(f"no sandbox backend {backend!r}; known: {', '.join(BACKENDS)}")
+
+
+def _open_any(workers: int, image: str) -> Sandbox:
+    try:
+        return _open_docker(workers, image)
+    except SandboxUnavailableError as error:
+        no_docker = error
+    try:
+        sandbox = _open_local(workers)
+    except SandboxUnavailableError as no_local:
+        raise SandboxUnavailableError(f"no sandbox can run here. Docker: {no_docker}. Local: {no_local}") from no_local
+    log.warning("judging in the local sandbox instead of Docker: %s", no_docker)
+    return sandbox
+
+
+def _open_docker(workers: int, image: str) -> Sandbox:
+    from sandbox.docker import DockerSandbox  # here, so that the local backend does without the SDK
+
+    return DockerSandbox(workers, image)
+
+
+def _open_local(workers: int) -> Sandbox:
+    from sandbox.local import LocalWorker
+
+    return WorkerPool(LocalWorker, workers, backend="local")
