@@ -7,6 +7,7 @@ Nothing here knows of tensors, engines or containers. Every type can be written 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types as _types
 import typing
 from dataclasses import dataclass, field
@@ -248,7 +249,7 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     """
     if not isinstance(data, dict):
         raise ValueError(f"expected an object for {cls.__name__}, got {type(data).__name__}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(data) - set(fields))
     if unknown:
@@ -261,6 +262,11 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     if missing:
         raise ValueError(f"field {missing[0]!r} of {cls.__name__} is missing")
     return cls(**{name: _decode(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
+
+
+@functools.cache  # to evaluate the annotations takes ten times as long as the rest
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Self
 
 from rlcode.errors import ConfigError, SandboxError, SandboxUnavailableError
@@ -27,6 +27,31 @@ QUEUED_PER_WORKER = 4
 """Jobs of one caller that are queued or running, for each worker: enough that no worker waits for the caller."""
 MOST_PENDING = 1024
 """Results of one caller that may wait behind a slow one."""
+
+
+class _Window:
+    """The jobs of one caller that were taken and not yet yielded: bounded in what runs and in what waits."""
+
+    def __init__(self, most_unfinished: int) -> None:
+        self.pending: deque[Future[Result]] = deque()
+        self._most_unfinished = most_unfinished
+        self._unfinished = 0
+        self._finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
+
+    def has_room(self) -> bool:
+        while not self._finished.empty():
+            self.wait()
+        return self._unfinished < self._most_unfinished and len(self.pending) < MOST_PENDING
+
+    def add(self, future: Future[Result]) -> None:
+        self.pending.append(future)
+        self._unfinished += 1
+        future.add_done_callback(self._finished.put)
+
+    def wait(self) -> None:
+        """Until one more job is finished."""
+        self._finished.get()
+        self._unfinished -= 1
 
 
 class WorkerPool:
@@ -61,30 +86,25 @@ class WorkerPool:
         for keeper in self._keepers:
             self._idle.put(keeper)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"sandbox-{backend}")
-        self._closed = False
 
     def judge(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """See `sandbox.protocol.Sandbox.judge`; further raises DataError for a problem whose tests can't be run."""
-        stream = iter(jobs)
-        pending: deque[Future[Result]] = deque()
-        unfinished: set[Future[Result]] = set()
+        stream, window = iter(jobs), _Window(QUEUED_PER_WORKER * self.workers)
         try:
             while True:
-                self._feed(stream, pending, unfinished)
-                if not pending:
+                self._feed(stream, window)
+                if not window.pending:
                     return
-                if pending[0].done():
-                    yield self._result(pending.popleft())
+                if window.pending[0].done():
+                    yield self._result(window.pending.popleft())
                 else:
-                    wait(unfinished, return_when=FIRST_COMPLETED)
-                unfinished = {future for future in unfinished if not future.done()}
+                    window.wait()
         finally:
-            for future in pending:
+            for future in window.pending:
                 future.cancel()
 
     def close(self) -> None:
         """Stop all workers and leave nothing behind; whoever still judges gets a SandboxError. Can be called twice."""
-        self._closed = True
         self._stop_all()  # wakes the threads that wait for an answer
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._stop_all()  # a worker that was being started meanwhile
@@ -95,25 +115,23 @@ class WorkerPool:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _feed(self, stream: Iterator[Job], pending: deque[Future[Result]], unfinished: set[Future[Result]]) -> None:
+    def _feed(self, stream: Iterator[Job], window: _Window) -> None:
         """Take jobs while workers may become free for them."""
-        while len(unfinished) < QUEUED_PER_WORKER * self.workers and len(pending) < MOST_PENDING:
+        while window.has_room():
             job = next(stream, None)
             if job is None:
                 return
-            future = self._submit(job)
-            pending.append(future)
-            if not future.done():
-                unfinished.add(future)
+            window.add(self._submit(job))
 
     def _submit(self, job: Job) -> Future[Result]:
         if job.program.source is None:
             done: Future[Result] = Future()
             done.set_result(self._no_code(job))
             return done
-        if self._closed:
-            raise SandboxError("the sandbox is closed")
-        return self._threads.submit(self._judge_one, job)
+        try:
+            return self._threads.submit(self._judge_one, job)
+        except RuntimeError:  # the threads were shut down
+            raise SandboxError("the sandbox is closed") from None
 
     def _judge_one(self, job: Job) -> Result:
         keeper = self._idle.get()
