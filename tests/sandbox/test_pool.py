@@ -1,0 +1,391 @@
+"""What the pool promises, shown with workers that fail on command; real ones have their own tests."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rlcode.errors import ConfigError, DataError, SandboxError
+from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind, Unscored, Verdict
+from sandbox.keeper import CONTROL_TRIES, START_TRIES, watchdog_s
+from sandbox.pool import QUEUED_PER_WORKER, WorkerPool, open_sandbox
+from sandbox.protocol import Job, Sandbox
+from sandbox.worker import WorkerLost
+
+Behaviour = Callable[["FakeWorker", str], dict[str, Any]]
+
+PASSED = {"error_type": None, "tests_passed": 1, "tests_total": 1}
+WRONG = {"error_type": "wrong_answer", "tests_passed": 0, "tests_total": 1}
+
+
+class Fleet:
+    """Makes fake workers and remembers them. `behave(worker, source)` gives the answer to one program, without its id;
+    the control program passes unless `control` says otherwise."""
+
+    def __init__(self, behave: Behaviour | None = None, *, control: Behaviour | None = None, dead_starts: int = 0):
+        self.behave = behave or passing
+        self.control = control or passing
+        self.dead_starts = dead_starts
+        self.made: list[FakeWorker] = []
+
+    def __call__(self) -> FakeWorker:
+        self.made.append(FakeWorker(self, len(self.made)))
+        return self.made[-1]
+
+    @property
+    def alive(self) -> list[FakeWorker]:
+        return [worker for worker in self.made if worker.started and not worker.killed.is_set()]
+
+
+class FakeWorker:
+    def __init__(self, fleet: Fleet, number: int) -> None:
+        self.fleet = fleet
+        self.number = number
+        self.started = False
+        self.killed = threading.Event()
+        self.requests: list[dict[str, Any]] = []
+
+    def start(self) -> None:
+        if self.number < self.fleet.dead_starts:
+            raise SandboxError(f"start {self.number} fails")
+        self.started = True
+
+    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        if self.killed.is_set():
+            raise WorkerLost("it was killed before")
+        self.requests.append(request)
+        is_control = request["problem"]["entry_point"] == "control"
+        answer = (self.fleet.control if is_control else self.fleet.behave)(self, request["source"])
+        return {"id": request["id"], "anomaly": None, **answer}
+
+    def kill(self) -> None:
+        self.killed.set()
+
+
+def passing(worker: FakeWorker, source: str) -> dict[str, Any]:
+    return {"verdict": PASSED}
+
+
+def wrong(worker: FakeWorker, source: str) -> dict[str, Any]:
+    return {"verdict": WRONG}
+
+
+def lost(worker: FakeWorker, source: str) -> dict[str, Any]:
+    raise WorkerLost("it is gone")
+
+
+def job(source: str | None = "x = 1", how: str = "fence", task_id: str = "t/1", limits: Limits | None = None) -> Job:
+    """A job whose test a fake worker does not look at."""
+    tests = (TestCase(TestKind.CHECK, code="def check(candidate):\n    assert candidate() == 1\n"),)
+    problem = Problem(task_id=task_id, prompt="", tests=tests, entry_point="f")
+    return Job(problem, Program(source, how), limits or Limits())
+
+
+def pool(fleet: Fleet, workers: int = 1, **options: Any) -> WorkerPool:
+    return WorkerPool(fleet, workers, backend="fake", image_digest="sha256:1", backoff_s=0.001, **options)
+
+
+def judge(fleet: Fleet, *jobs: Job, **options: Any) -> list[Verdict | Unscored]:
+    with pool(fleet, **options) as sandbox:
+        return list(sandbox.judge(jobs))
+
+
+def test_a_verdict_says_what_ran_it() -> None:
+    limits = Limits(time_s=2.0)
+    (verdict,) = judge(Fleet(), job(limits=limits))
+    assert verdict == Verdict(None, 1, 1, backend="fake", image_digest="sha256:1", limits=limits)
+
+
+def test_the_judge_gets_the_whole_problem_but_not_the_reference_solution() -> None:
+    fleet = Fleet()
+    test = TestCase(TestKind.STDIO, stdin="1", expected_stdout="2")
+    problem = Problem("t", "p", (test,), declares=("Pair",), test_setup="import math", reference_solution="secret")
+    judge(fleet, Job(problem, Program("print(2)", "fence"), Limits()))
+    request = fleet.made[0].requests[-1]
+    assert request["source"] == "print(2)"
+    assert request["problem"] == {
+        "entry_point": "",
+        "declares": ["Pair"],
+        "test_setup": "import math",
+        "tests": [{"kind": "stdio", "code": "", "stdin": "1", "expected_stdout": "2"}],
+    }
+    assert request["limits"] == {
+        "time_s": 5.0, "memory_mb": 1024, "output_kb": 1024, "processes": 16, "open_files": 64,
+    }  # fmt: skip
+
+
+def test_a_completion_without_code_gets_its_verdict_without_a_worker() -> None:
+    fleet = Fleet()
+    (verdict,) = judge(fleet, job(None, how="no code block"))
+    assert isinstance(verdict, Verdict)
+    assert (verdict.error_type, verdict.tests_total, verdict.detail) == (ErrorType.NO_CODE, 0, "no code block")
+    assert verdict.backend == "fake"
+    assert not fleet.made
+
+
+def test_results_come_in_the_order_of_the_jobs_whichever_is_done_first() -> None:
+    def slow_first(worker: FakeWorker, source: str) -> dict[str, Any]:
+        time.sleep(0.2 if source == "0" else 0)
+        return {"verdict": {**PASSED, "stdout": source}}
+
+    sources = [str(number) for number in range(100)]
+    results = judge(Fleet(slow_first), *map(job, sources), workers=3)
+    assert [result.stdout for result in results if isinstance(result, Verdict)] == sources
+
+
+def test_one_slow_program_does_not_hold_up_the_others() -> None:
+    release = threading.Event()
+    seen = []
+
+    def first_waits(worker: FakeWorker, source: str) -> dict[str, Any]:
+        if source == "0":
+            assert release.wait(20)
+        seen.append(source)
+        if len(seen) == 50:
+            release.set()
+        return {"verdict": PASSED}
+
+    judge(Fleet(first_waits), *[job(str(number)) for number in range(51)], workers=2)
+    assert seen[-1] == "0"
+
+
+def test_jobs_are_taken_only_as_workers_become_free() -> None:
+    taken = itertools.count()
+    release = threading.Event()
+
+    def endless() -> Iterator[Job]:
+        while True:
+            next(taken)
+            yield job()
+
+    def waits(worker: FakeWorker, source: str) -> dict[str, Any]:
+        assert release.wait(20)
+        return {"verdict": PASSED}
+
+    with pool(Fleet(waits), workers=2) as sandbox:
+        results = sandbox.judge(endless())
+        threading.Timer(0.2, release.set).start()
+        next(results)
+        results.close()
+    assert next(taken) <= 3 * QUEUED_PER_WORKER * 2
+
+
+def test_several_threads_judge_at_once_and_each_gets_its_own() -> None:
+    def echo(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return {"verdict": {**PASSED, "stdout": source}}
+
+    found: dict[str, list[str]] = {}
+    with pool(Fleet(echo), workers=2) as sandbox:
+
+        def caller(name: str) -> None:
+            results = sandbox.judge(job(f"{name}{number}") for number in range(50))
+            found[name] = [result.stdout for result in results if isinstance(result, Verdict)]
+
+        threads = [threading.Thread(target=caller, args=(name,)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == {name: [f"{name}{number}" for number in range(50)] for name in "abc"}
+
+
+def test_no_more_workers_are_made_than_were_asked_for() -> None:
+    fleet = Fleet()
+    judge(fleet, *[job()] * 50, workers=2)
+    assert 1 <= len(fleet.made) <= 2
+
+
+def test_every_worker_proves_itself_before_it_judges() -> None:
+    fleet = Fleet()
+    judge(fleet, *[job()] * 20, workers=3)
+    assert {worker.requests[0]["problem"]["entry_point"] for worker in fleet.made} == {"control"}
+
+
+def test_a_program_that_lost_its_worker_by_chance_is_judged_in_a_fresh_one() -> None:
+    def lost_once(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return lost(worker, source) if worker.number == 0 else passing(worker, source)
+
+    fleet = Fleet(lost_once)
+    (verdict,) = judge(fleet, job())
+    assert isinstance(verdict, Verdict)
+    assert verdict.passed
+    assert fleet.made[0].killed.is_set()
+
+
+def test_a_program_that_takes_two_workers_down_is_forbidden_and_hurts_no_other() -> None:
+    def bomb(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return lost(worker, source) if source == "bomb" else passing(worker, source)
+
+    fleet = Fleet(bomb)
+    before, verdict, after = judge(fleet, job(), job("bomb"), job())
+    assert isinstance(verdict, Verdict)
+    assert (verdict.error_type, verdict.passed, verdict.tests_total) == (ErrorType.FORBIDDEN, False, 0)
+    assert "it is gone" in verdict.detail
+    assert isinstance(before, Verdict)
+    assert isinstance(after, Verdict)
+    assert before.passed
+    assert after.passed
+    # The second loss was in a worker that had judged nothing but the control program.
+    assert [request["source"] for request in fleet.made[1].requests][1:] == ["bomb"]
+
+
+@pytest.mark.parametrize("control", [wrong, lost], ids=["judged wrong", "lost"])
+def test_a_sandbox_that_fails_a_good_program_gives_no_verdict(control: Any) -> None:
+    fleet = Fleet(control=control)
+    (result,) = judge(fleet, job())
+    assert isinstance(result, Unscored)
+    assert "control program" in result.reason
+    assert len(fleet.made) == CONTROL_TRIES
+    assert not fleet.alive
+
+
+def test_a_loss_that_the_control_shares_is_not_held_against_the_program() -> None:
+    def control(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return passing(worker, source) if worker.number == 0 else lost(worker, source)
+
+    (result,) = judge(Fleet(lost, control=control), job())
+    assert isinstance(result, Unscored)
+
+
+def test_the_sandbox_goes_on_after_it_could_not_score() -> None:
+    def control(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return wrong(worker, source) if worker.number < CONTROL_TRIES else passing(worker, source)
+
+    first, second = judge(Fleet(control=control), job(), job())
+    assert isinstance(first, Unscored)
+    assert isinstance(second, Verdict)
+    assert second.passed
+
+
+def test_a_worker_with_something_left_over_is_replaced_and_its_verdict_counts() -> None:
+    def dirty(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return {"verdict": PASSED, "anomaly": "a file was left"}
+
+    fleet = Fleet(dirty)
+    results = judge(fleet, job(), job())
+    assert all(isinstance(result, Verdict) and result.passed for result in results)
+    assert len(fleet.made) == 2
+    assert fleet.made[0].killed.is_set()
+
+
+def test_a_worker_is_replaced_after_so_many_programs() -> None:
+    fleet = Fleet()
+    judge(fleet, *[job()] * 10, recycle_after=4)
+    assert [len(worker.requests) for worker in fleet.made] == [1 + 4, 1 + 4, 1 + 2]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"verdict": None},
+        {"verdict": {"error_type": "excellent", "tests_passed": 1, "tests_total": 1}},
+        {"verdict": {**PASSED, "tests_total": "1"}},
+        {"verdict": {**PASSED, "surprise": 1}},
+        {"verdict": {**PASSED, "backend": "docker"}, "id": -1},
+    ],
+)
+def test_an_answer_that_no_judge_gives_means_that_the_worker_is_lost(answer: dict[str, Any]) -> None:
+    fleet = Fleet(lambda worker, source: answer)
+    (verdict,) = judge(fleet, job())
+    assert isinstance(verdict, Verdict)
+    assert verdict.error_type is ErrorType.FORBIDDEN
+    assert len(fleet.made) == 2
+
+
+def test_tests_that_can_not_be_judged_are_an_error_that_names_the_task() -> None:
+    def broken(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return {"error": "line 3 of the test does not compile"}
+
+    with pytest.raises(DataError, match=r"t/7.*line 3"):
+        judge(Fleet(broken), job(task_id="t/7"))
+
+
+def test_a_start_that_fails_is_tried_again() -> None:
+    fleet = Fleet(dead_starts=START_TRIES - 1)
+    (verdict,) = judge(fleet, job())
+    assert isinstance(verdict, Verdict)
+    assert verdict.passed
+
+
+def test_an_engine_that_starts_nothing_ends_the_run() -> None:
+    fleet = Fleet(dead_starts=10**6)
+    with pytest.raises(SandboxError, match="no fake worker could be started"):
+        judge(fleet, job())
+    assert len(fleet.made) == START_TRIES
+    assert all(worker.killed.is_set() for worker in fleet.made)
+
+
+def test_closing_kills_all_workers_and_can_be_done_twice() -> None:
+    fleet = Fleet()
+    sandbox = pool(fleet, workers=3)
+    list(sandbox.judge([job()] * 20))
+    sandbox.close()
+    sandbox.close()
+    assert fleet.made
+    assert not fleet.alive
+    with pytest.raises(SandboxError, match="closed"):
+        next(sandbox.judge([job()]))
+
+
+def test_closing_wakes_who_waits_for_a_verdict() -> None:
+    asked = threading.Event()
+
+    def hangs(worker: FakeWorker, source: str) -> dict[str, Any]:
+        asked.set()
+        assert worker.killed.wait(20)
+        raise WorkerLost("it was killed")
+
+    fleet = Fleet(hangs)
+    sandbox = pool(fleet)
+
+    def close_when_asked() -> None:
+        assert asked.wait(20)
+        sandbox.close()
+
+    closer = threading.Thread(target=close_when_asked)
+    closer.start()
+    with pytest.raises(SandboxError, match="closed"):
+        list(sandbox.judge([job()] * 3))
+    closer.join()
+    assert not fleet.alive
+
+
+def test_a_caller_that_stops_early_leaves_the_pool_usable() -> None:
+    with pool(Fleet()) as sandbox:
+        for _ in sandbox.judge(job() for _ in range(1000)):
+            break
+        assert len(list(sandbox.judge([job()] * 5))) == 5
+
+
+def test_an_error_in_the_callers_jobs_comes_through() -> None:
+    def jobs() -> Iterator[Job]:
+        yield job()
+        raise KeyError("from the caller")
+
+    with pool(Fleet()) as sandbox, pytest.raises(KeyError, match="from the caller"):
+        list(sandbox.judge(jobs()))
+
+
+def test_the_watchdog_leaves_room_for_a_busy_machine() -> None:
+    assert watchdog_s(job(limits=Limits(time_s=5.0))) == 110
+    problem = Problem("t", "", tuple(TestCase(TestKind.STDIO) for _ in range(3)))
+    assert watchdog_s(Job(problem, Program("", ""), Limits(time_s=1.0))) == 90
+
+
+def test_an_unknown_backend_and_a_pool_of_nobody_are_refused() -> None:
+    with pytest.raises(ConfigError, match="auto, docker, local"):
+        open_sandbox("podman")
+    with pytest.raises(ConfigError, match="at least one worker"):
+        WorkerPool(Fleet(), 0, backend="fake")
+
+
+def test_a_pool_is_a_sandbox() -> None:
+    with pool(Fleet()) as sandbox:
+        contract: Sandbox = sandbox
+        assert (contract.backend, contract.workers, contract.image_digest) == ("fake", 1, "sha256:1")
