@@ -6,6 +6,7 @@ Nothing heavy is imported before the subcommand is known, so `rlcode --help` ans
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from rlcode import __version__, load_sibling
 from rlcode.errors import RlcodeError
@@ -36,9 +37,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(module: str, argv: list[str]) -> int:
-    """Call `main(argv)` of a module; our own errors become a message on stderr and an exit code."""
+    """Call `main(argv)` of the module."""
+    return run_main(lambda arguments: load_sibling(module).main(arguments), argv)
+
+
+def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
+    """Call `main`; our own errors become a message on stderr and an exit code. The training scripts start here too."""
     try:
-        return int(load_sibling(module).main(argv) or 0)
+        return main(sys.argv[1:] if argv is None else argv)
     except RlcodeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -14,6 +14,9 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,11 @@ def write_atomically(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(path: Path, rows: Iterable[Any]) -> None:
+    """One compact JSON value a line, atomically."""
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def package_versions() -> dict[str, str]:
@@ -111,6 +119,24 @@ class RunDirectory:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def open_for_training(path: Path, kind: str, parts: Sequence[Any]) -> AbstractContextManager[Any]:
+    """The run directory of a training script, opened by the first process on the machine alone.
+
+    `parts` are the dataclasses of the configuration. What says only how to go on with a run is no part of it.
+    """
+    if int(os.environ.get("RANK", "0")) != 0:
+        return nullcontext()
+    config = {key: value for part in parts for key, value in _as_dict(part).items()}
+    for key in ("resume_from_checkpoint", "output_dir", "logging_dir", "run_name", "local_rank", "hub_token"):
+        config.pop(key, None)
+    return RunDirectory(path, kind, config)
+
+
+def _as_dict(part: Any) -> dict[str, Any]:
+    # TRL's own configurations know how to write themselves down, without secrets
+    return part.to_dict() if hasattr(part, "to_dict") else asdict(part)
 
 
 def _take_lock(path: Path) -> Any:

@@ -6,6 +6,7 @@ of the base in its configuration is compared, and the shapes of its matrices are
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -35,7 +36,9 @@ def weight_files(model: str) -> list[Path]:
             found = cached_file(model, "model.safetensors", _raise_exceptions_for_missing_entries=False)
             index = None if found else cached_file(model, "model.safetensors.index.json")
         except OSError as error:
-            raise InputError(f"model {model!r} is neither a directory nor a model that can be fetched: {error}") from None
+            raise InputError(
+                f"model {model!r} is neither a directory nor a model that can be fetched: {error}"
+            ) from None
         files = [Path(found)] if found else _shards(model, Path(str(index)))
     if not files:
         raise InputError(f"model directory {directory} holds no *.safetensors weights")
@@ -49,6 +52,7 @@ def _shards(model: str, index: Path) -> list[Path]:
     return [Path(str(cached_file(model, name))) for name in names]
 
 
+@functools.cache
 def base_fingerprint(model: str) -> str:
     """A short hash of the base model's weights: names and shapes of all, first rows of a few, rounded to bfloat16
     so that the stored precision does not matter."""

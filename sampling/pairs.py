@@ -54,7 +54,9 @@ def build_pair_pool(rollouts: Iterable[Rollout]) -> PairPool:
                 pool.chosen.setdefault(side.completion.task_id, []).append(position)
         elif side.verdict is not None and side.verdict.error_type is not None:
             failed.setdefault(side.completion.task_id, []).append(position)
-    pool.rejected = [position for task_id, positions in failed.items() if task_id in pool.chosen for position in positions]
+    pool.rejected = [
+        position for task_id, positions in failed.items() if task_id in pool.chosen for position in positions
+    ]
     if not pool.rejected:
         raise DataError(
             "no problem has both a passed and a failed completion, so there are no pairs; draw more completions for "

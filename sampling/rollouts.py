@@ -6,22 +6,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rlcode.extraction_worker import Extractor
-from rlcode.prompts import PromptStyle, build_prompt, render_prompt
+from rlcode.prompts import build_prompt, tokenize_prompt
 from rlcode.types import Completion, Limits, Problem, Program, Rollout, Unscored, Verdict
 from sampling.engine import Engine, GenerationRequest, SamplingParams
 from sandbox.judging import judge_texts
 from sandbox.protocol import Sandbox
 
 
-def encode_prompt(problem: Problem, engine: Engine, style: PromptStyle, system: str | None = None) -> tuple[int, ...]:
-    """The token ids that the policy sees for `problem`. A rendered chat template brings its own special tokens."""
-    prompt = build_prompt(problem, style, system)
-    text = render_prompt(prompt, engine.tokenizer)
-    return tuple(engine.tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"])
+def encode_prompt(problem: Problem, engine: Engine, style: str, system: str | None = None) -> tuple[int, ...]:
+    """The token ids that the policy sees for `problem`."""
+    return tuple(tokenize_prompt(build_prompt(problem, style, system), engine.tokenizer))
 
 
 def make_requests(
-    problems: Sequence[Problem], engine: Engine, num_generations: int, style: PromptStyle, system: str | None = None
+    problems: Sequence[Problem], engine: Engine, num_generations: int, style: str, system: str | None = None
 ) -> list[GenerationRequest]:
     """`num_generations` requests for each problem, the completions of one problem next to each other."""
     requests = []

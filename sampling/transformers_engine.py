@@ -169,7 +169,7 @@ class TransformersEngine:
 
 
 class _KeyedChooser(LogitsProcessor):
-    """Last processor of the list: leaves a finite score only on the token that was drawn, and notes its log-probability."""
+    """Last of the list: leaves a finite score on the token that was drawn alone, and notes its log-probability."""
 
     def __init__(self, seeds: list[int], prompt_length: int, *, greedy: bool) -> None:
         self._seeds = torch.tensor(seeds)

@@ -1,0 +1,63 @@
+"""Fields of the configuration that say which problems, which engine, which sandbox: the same in every command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def option(default: Any, help_text: str, **metadata: Any) -> Any:
+    """A dataclass field with its help; a list default is copied for each instance."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help_text, **metadata})
+    return field(default=default, metadata={"help": help_text, **metadata})
+
+
+@dataclass
+class ProblemArguments:
+    """Which problems the policy answers, and how it is asked."""
+
+    benchmark: str = option("jsonl", "humaneval, mbpp or jsonl")
+    benchmark_file: str | None = option(None, "local file of the benchmark; none takes it from the hub")
+    split: str | None = option(None, "part of the benchmark, where it has parts")
+    prompt_style: str = option("completion", "completion or chat", choices=["completion", "chat"])
+    system_prompt: str | None = option(None, "chat only: the system message")
+
+
+@dataclass
+class EngineArguments:
+    """What writes the completions."""
+
+    engine: str = option("transformers", "transformers or vllm", choices=["transformers", "vllm"])
+    engine_batch_size: int = option(64, "transformers only: completions decoded together")
+    engine_max_model_length: int = option(2048, "vllm only: longest prompt plus completion, in tokens")
+    engine_max_lora_rank: int = option(64, "vllm only: highest rank of an adapter that it may get")
+    engine_gpu_memory_utilization: float = option(0.9, "vllm only: share of the GPU's memory that it takes")
+
+
+@dataclass
+class SandboxArguments:
+    """What judges the programs."""
+
+    sandbox: str = option(
+        "auto", "docker, local, or auto: docker where an engine runs", choices=["auto", "docker", "local"]
+    )
+    sandbox_workers: int | None = option(None, "programs judged at once by each process; none: its share of the cores")
+    time_limit: float = option(5.0, "seconds that a program may consume, where its problem does not say")
+    memory_limit_mb: int = option(1024, "address space of a program, where its problem does not say")
+    max_unscored_share: float = option(0.1, "stop when more than this share could not be judged")
+
+
+@dataclass
+class RolloutArguments(ProblemArguments, EngineArguments, SandboxArguments):
+    """What `rlcode rollout` needs."""
+
+    model: str | None = option(None, "base model: a directory or a hub name")
+    adapter: str | None = option(None, "LoRA adapter on it")
+    output_dir: str | None = option(None, "run directory to write; the same command goes on with an unfinished one")
+    num_generations: int = option(8, "completions for each problem")
+    temperature: float = option(1.0, "0 is greedy")
+    top_p: float = option(1.0, "nucleus sampling; 1 is off")
+    top_k: int = option(0, "0 is off")
+    max_completion_length: int = option(512, "in tokens")
+    seed: int = option(0, "fixes every completion, with its task and index")

@@ -1,0 +1,97 @@
+"""`rlcode rollout`: write completions of a policy and judge them. What DPO trains on.
+
+Each rollout is on disk as soon as it is judged; the same command again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rlcode.config import parse_config
+from rlcode.data.registry import load_problems
+from rlcode.errors import ConfigError, SandboxError
+from rlcode.run_directory import RunDirectory
+from rlcode.types import Limits, Problem, Rollout
+from sampling.arguments import RolloutArguments
+from sampling.notebook import ErrorNotebook
+
+
+def main(argv: list[str]) -> int:
+    (args,) = parse_config([RolloutArguments], argv, prog="rlcode rollout")
+    if not args.model or not args.output_dir:
+        raise ConfigError("rlcode rollout needs --model and --output_dir")
+    file = Path(args.benchmark_file) if args.benchmark_file else None
+    problems = load_problems(args.benchmark, file, args.split)
+    config = {key: value for key, value in asdict(args).items() if key != "output_dir"}
+    with RunDirectory(Path(args.output_dir), "rollout", config):
+        rollouts = write_run(args, problems)
+    print(summary(rollouts, Path(args.output_dir)))
+    return 0
+
+
+def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollout]:
+    """Draw and judge what the run directory does not hold yet; returns all of its rollouts."""
+    from rich.progress import track
+
+    from rlcode.extraction_worker import Extractor
+    from sampling.engine import SamplingParams, open_engine
+    from sampling.rollouts import make_requests, roll_out
+    from sampling.store import RolloutStore, read_rollouts
+    from sandbox.pool import open_sandbox
+
+    path = Path(str(args.output_dir)) / "rollouts.jsonl"
+    params = SamplingParams(args.temperature, args.top_p, args.top_k, args.max_completion_length, seed=args.seed)
+    with (
+        open_sandbox(args.sandbox, workers=args.sandbox_workers) as sandbox,
+        Extractor() as extractor,
+        open_engine(
+            args.engine,
+            str(args.model),
+            adapter=Path(args.adapter) if args.adapter else None,
+            max_model_length=args.engine_max_model_length,
+            max_lora_rank=args.engine_max_lora_rank,
+            batch_size=args.engine_batch_size,
+            gpu_memory_utilization=args.engine_gpu_memory_utilization,
+        ) as engine,
+        RolloutStore(path) as store,
+    ):
+        print(f"engine {engine.name}, sandbox {sandbox.backend}", file=sys.stderr)
+        done = store.done()
+        requests = make_requests(problems, engine, args.num_generations, args.prompt_style, args.system_prompt)
+        missing = [request for request in requests if (request.task_id, request.index) not in done]
+        stream = roll_out(
+            missing,
+            problems,
+            engine=engine,
+            params=params,
+            sandbox=sandbox,
+            extractor=extractor,
+            limits=Limits(time_s=args.time_limit, memory_mb=args.memory_limit_mb),
+        )
+        for rollout in track(stream, total=len(missing), description="rollouts"):
+            store.append(rollout)
+    rollouts = list(read_rollouts([path]))
+    _check_scored(rollouts, args.max_unscored_share)
+    return rollouts
+
+
+def _check_scored(rollouts: Sequence[Rollout], limit: float) -> None:
+    unscored = [rollout.unscored_reason for rollout in rollouts if rollout.verdict is None]
+    if len(unscored) > limit * len(rollouts):
+        raise SandboxError(f"{len(unscored)} of {len(rollouts)} completions could not be judged; first: {unscored[0]}")
+
+
+def summary(rollouts: Sequence[Rollout], output_dir: Path) -> str:
+    """Pass rate and error types, in a few lines."""
+    notebook = ErrorNotebook()
+    notebook.observe_all(rollouts)
+    scored = [rollout for rollout in rollouts if rollout.verdict is not None]
+    passed = sum(rollout.verdict.passed for rollout in scored if rollout.verdict)
+    errors = ", ".join(f"{error_type} {share:.1%}" for error_type, share in notebook.frequencies("long").items())
+    return (
+        f"{len(rollouts)} rollouts in {output_dir}: {passed} passed, {len(scored) - passed} failed, "
+        f"{len(rollouts) - len(scored)} unscored\nshare of error types now: {errors or 'none'}"
+    )

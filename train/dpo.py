@@ -1,0 +1,103 @@
+"""One round of DPO: pairs drawn from judged rollouts, weighted toward the errors that are frequent now.
+
+    accelerate launch train/dpo.py --config configs/dpo.yaml --rollouts runs/r1
+
+Reads rollouts that `rlcode rollout` wrote, takes them down in the error notebook, draws pairs by the strategy, and
+trains a LoRA adapter on them with TRL. Writes into `output_dir`: `adapter/`, `notebook.json`, `pairs.jsonl`.
+It does not generate, and judges nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlcode.cli import run_main
+from rlcode.config import parse_config
+from rlcode.errors import ConfigError
+from rlcode.run_directory import open_for_training, write_json_lines
+from rlcode.types import PreferencePair, to_json
+from train.arguments import PairArguments, PolicyArguments
+
+
+def _trl_configs() -> Sequence[type]:
+    from trl import DPOConfig, ModelConfig
+
+    return [ModelConfig, DPOConfig]
+
+
+def main(argv: list[str]) -> int:
+    pair_args, policy_args, model_args, training_args = parse_config(
+        [PairArguments, PolicyArguments], argv, prog="train/dpo.py", others=_trl_configs
+    )
+    with open_for_training(Path(training_args.output_dir), "dpo", [pair_args, policy_args, model_args, training_args]):
+        adapter = train_dpo(pair_args, policy_args, model_args, training_args)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"DPO: adapter in {adapter}, pairs in {adapter.parent / 'pairs.jsonl'}")
+    return 0
+
+
+def train_dpo(
+    pair_args: PairArguments,
+    policy_args: PolicyArguments,
+    model_args: Any,
+    training_args: Any,
+    callbacks: Sequence = (),
+) -> Path:
+    """Train one round and return the directory of the adapter. With `callbacks`, the trainer prints nothing itself."""
+    from transformers import PrinterCallback
+
+    from train.pair_trainer import PairTrainer, pairs_to_dataset
+    from train.policy import load_policy, load_tokenizer, save_policy
+
+    pairs, notebook = draw_training_pairs(pair_args, training_args.seed)
+    trainer = PairTrainer(
+        model=load_policy(model_args, policy_args.adapter, training_args.seed),
+        args=training_args,
+        train_dataset=pairs_to_dataset(pairs),
+        processing_class=load_tokenizer(model_args),
+        callbacks=list(callbacks),
+    )
+    if policy_args.adapter is None or pair_args.reference == "base":
+        trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
+    if callbacks:
+        trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+
+    output_dir = Path(training_args.output_dir)
+    version = pairs[0].rejected.policy_version + 1
+    save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
+    if trainer.accelerator.is_main_process:
+        notebook.save(output_dir / "notebook.json")
+        write_json_lines(output_dir / "pairs.jsonl", map(to_json, pairs))
+    return output_dir / "adapter"
+
+
+def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[list[PreferencePair], Any]:
+    """The pairs of this run and the notebook after its rollouts.
+
+    Raises:
+        ConfigError: no rollouts were named, or the strategy is unknown.
+        DataError: the rollouts can't be read or have no pairs in them.
+    """
+    from sampling.notebook import ErrorNotebook
+    from sampling.pairs import build_pair_pool, draw_pairs
+    from sampling.store import read_rollouts
+    from sampling.strategies import make_strategy
+
+    if not pair_args.rollouts:
+        raise ConfigError("no rollouts: name what `rlcode rollout` wrote with --rollouts")
+    options = {"power": pair_args.strategy_power} if pair_args.strategy == "frequency" else {}
+    strategy = make_strategy(pair_args.strategy, **options)
+    rollouts = list(read_rollouts(map(Path, pair_args.rollouts)))
+    notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
+    notebook.observe_all(rollouts)
+    pool = build_pair_pool(rollouts)
+    return draw_pairs(pool, strategy, notebook, count=pair_args.num_pairs, seed=seed), notebook
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,147 @@
+"""GRPO on problems with unit tests: groups of completions, judged in the sandbox, rewarded by TRL.
+
+    accelerate launch train/grpo.py --config configs/grpo.yaml
+
+Each step draws `num_generations` completions for each prompt from the policy as it is, judges them, and updates the
+LoRA adapter with TRL's trainer. Writes into `output_dir`: `adapter/`, `notebook.json`, `rollouts-rank*.jsonl` and
+TRL's checkpoints. The algorithm, its loss and its schedule are TRL's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rlcode.cli import run_main
+from rlcode.config import parse_config
+from rlcode.run_directory import open_for_training
+from rlcode.types import Limits, Problem
+from train.arguments import GrpoArguments
+
+
+def _trl_configs() -> Sequence[type]:
+    from trl import GRPOConfig, ModelConfig
+
+    return [ModelConfig, GRPOConfig]
+
+
+def main(argv: list[str]) -> int:
+    from rlcode.data.registry import load_problems
+
+    args, model_args, training_args = parse_config([GrpoArguments], argv, prog="train/grpo.py", others=_trl_configs)
+    file = Path(args.benchmark_file) if args.benchmark_file else None
+    with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
+        adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))
+    if os.environ.get("RANK", "0") == "0":
+        print(f"GRPO: adapter in {adapter}")
+    return 0
+
+
+def train_grpo(
+    args: GrpoArguments,
+    model_args: Any,
+    training_args: Any,
+    problems: Sequence[Problem],
+    callbacks: Sequence = (),
+    engine: Any = None,
+    sandbox: Any = None,
+) -> Path:
+    """Train on `problems` and return the directory of the adapter.
+
+    `engine` and `sandbox`, where given, are used and left open; else new ones are opened as `args` says. With
+    `callbacks`, the trainer prints nothing itself.
+    """
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import GRPOTrainer
+
+    from rewards.correctness import CorrectnessReward
+    from train.policy import load_policy, load_tokenizer, save_policy
+
+    policy = load_policy(model_args, args.adapter, training_args.seed)
+    tokenizer = load_tokenizer(model_args)
+    with ExitStack() as stack:
+        rollouts = open_rollouts(args, model_args, training_args, problems, tokenizer, engine, sandbox, stack)
+        trainer = GRPOTrainer(
+            model=policy,
+            reward_funcs=[CorrectnessReward()],
+            args=training_args,
+            train_dataset=Dataset.from_list(rollouts.dataset_rows()),
+            processing_class=tokenizer,
+            rollout_func=rollouts,
+            callbacks=list(callbacks),
+        )
+        if callbacks:
+            trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+
+    output_dir = Path(training_args.output_dir)
+    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), rollouts.next_version)
+    if trainer.accelerator.is_main_process:
+        rollouts.notebook.save(output_dir / "notebook.json")
+    return output_dir / "adapter"
+
+
+def open_rollouts(
+    args: GrpoArguments,
+    model_args: Any,
+    training_args: Any,
+    problems: Sequence[Problem],
+    tokenizer: Any,
+    engine: Any,
+    sandbox: Any,
+    stack: ExitStack,
+) -> Any:
+    """The rollout function with what it needs; what is opened here is closed by `stack`."""
+    from rlcode.extraction_worker import Extractor
+    from sampling.notebook import ErrorNotebook
+    from sampling.store import RolloutStore
+    from sandbox.pool import open_sandbox
+    from train.policy_rollouts import PolicyRollouts
+
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL warns at every start that rollout_func is young
+    rank = int(os.environ.get("RANK", "0"))
+    return PolicyRollouts(
+        problems=problems,
+        style=args.prompt_style,
+        system=args.system_prompt,
+        engine=engine or stack.enter_context(_open_engine(args, model_args, tokenizer)),
+        sandbox=sandbox
+        or stack.enter_context(open_sandbox(args.sandbox, workers=args.sandbox_workers or _share_of_cores())),
+        extractor=stack.enter_context(Extractor()),
+        limits=Limits(time_s=args.time_limit, memory_mb=args.memory_limit_mb),
+        notebook=ErrorNotebook(),
+        store=stack.enter_context(RolloutStore(Path(training_args.output_dir) / f"rollouts-rank{rank}.jsonl")),
+        adapters=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-adapters-"))),
+        base_model=str(model_args.model_name_or_path),
+        max_unscored_share=args.max_unscored_share,
+    )
+
+
+def _open_engine(args: GrpoArguments, model_args: Any, tokenizer: Any) -> Any:
+    from sampling.engine import open_engine
+    from sampling.transformers_engine import TransformersEngine
+
+    base = str(model_args.model_name_or_path)
+    if args.engine == "transformers":  # the trainer lends it its own model
+        return TransformersEngine(None, tokenizer, base_model=base, batch_size=args.engine_batch_size)
+    return open_engine(
+        args.engine,
+        base,
+        max_model_length=args.engine_max_model_length,
+        max_lora_rank=max(model_args.lora_r, args.engine_max_lora_rank),
+        gpu_memory_utilization=args.engine_gpu_memory_utilization,
+    )
+
+
+def _share_of_cores() -> int:
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

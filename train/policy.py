@@ -1,0 +1,126 @@
+"""The policy: a base model with one LoRA adapter in training. Loading it, saving it, and knowing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from trl import ModelConfig
+
+from rlcode.errors import ConfigError, InputError, PolicyMismatchError
+from rlcode.types import Completion
+from sampling.adapters import check_adapter, write_adapter_metadata
+
+ADAPTER_NAME = "default"
+
+
+def load_tokenizer(model_args: ModelConfig) -> Any:
+    """The base model's tokenizer, with a pad token.
+
+    Raises:
+        ConfigError, InputError: no model was named, or it can't be found.
+    """
+    if not model_args.model_name_or_path:
+        raise ConfigError("no base model: set model_name_or_path to a directory or a hub name")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_args.model_name_or_path, revision=model_args.model_revision, padding_side="left"
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"no tokenizer for model {model_args.model_name_or_path!r}: {error}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_policy(model_args: ModelConfig, adapter: str | None, seed: int) -> PeftModel:
+    """The base model with `adapter` to go on training, or with a new one whose start depends on `seed`.
+
+    Raises:
+        InputError: the model can't be loaded, or the adapter belongs to another base.
+    """
+    if model_args.load_in_4bit or model_args.load_in_8bit or model_args.use_dora:
+        raise ConfigError("quantised bases and DoRA are not supported; remove load_in_4bit, load_in_8bit, use_dora")
+    if adapter is not None:
+        check_adapter(Path(adapter), str(model_args.model_name_or_path))
+    base = _load_base(model_args)
+    if adapter is not None:
+        return PeftModel.from_pretrained(base, adapter, adapter_name=ADAPTER_NAME, is_trainable=True)
+    set_seed(seed)
+    return get_peft_model(base, _lora_config(model_args), adapter_name=ADAPTER_NAME)
+
+
+def _load_base(model_args: ModelConfig) -> Any:
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            model_args.model_name_or_path,
+            revision=model_args.model_revision,
+            dtype=model_args.dtype,
+            attn_implementation=model_args.attn_implementation,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {model_args.model_name_or_path!r} can't be loaded: {error}") from error
+
+
+def _lora_config(model_args: ModelConfig) -> LoraConfig:
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=model_args.lora_r,
+        lora_alpha=model_args.lora_alpha,
+        lora_dropout=model_args.lora_dropout,
+        target_modules=model_args.lora_target_modules or "all-linear",
+        use_rslora=model_args.use_rslora,
+        bias="none",
+    )
+
+
+def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:
+    """Write the adapter in training to `path`, with the base it belongs to. Every process must call this."""
+    accelerator = trainer.accelerator
+    plugin = accelerator.state.deepspeed_plugin
+    sharded = plugin is not None and plugin.zero_stage == 3
+    state = accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+    if accelerator.is_main_process:
+        save_adapter(accelerator.unwrap_model(trainer.model), path, base_model, version, state)
+    accelerator.wait_for_everyone()
+
+
+def save_adapter(model: PeftModel, path: Path, base_model: str, version: int, state: Any = None) -> None:
+    """Write the adapter of `model` to `path`; `state` replaces the model's own weights where they are sharded."""
+    model.save_pretrained(str(path), selected_adapters=[ADAPTER_NAME], state_dict=state)
+    write_adapter_metadata(path, base_model, version)
+
+
+def check_engine_policy(
+    model: Any, completions: Sequence[Completion], *, temperature: float, tolerance: float, version: int
+) -> float:
+    """Compare the log-probabilities that an engine reported with the trainer's own for the same tokens.
+
+    Returns:
+        The largest mean gap of a completion, in nats per token.
+    Raises:
+        PolicyMismatchError: it is over `tolerance`: the engine does not hold the policy that is trained.
+    """
+    gap = max((_mean_gap(model, completion, temperature) for completion in completions), default=0.0)
+    if not gap <= tolerance:
+        raise PolicyMismatchError(
+            f"the engine's log-probabilities for policy version {version} differ from the trainer's by {gap:.4f} nats "
+            f"per token (tolerance {tolerance}): it does not generate with the policy in training"
+        )
+    return gap
+
+
+@torch.no_grad()
+def _mean_gap(model: Any, completion: Completion, temperature: float) -> float:
+    if not completion.token_ids:
+        return 0.0
+    ids = torch.tensor([[*completion.prompt_token_ids, *completion.token_ids]], device=model.device)
+    start = len(completion.prompt_token_ids)
+    logits = model(input_ids=ids).logits[0, start - 1 : -1].float() / temperature
+    ours = torch.log_softmax(logits, dim=-1).gather(1, ids[0, start:, None]).squeeze(1)
+    theirs = torch.tensor(completion.logprobs, device=ours.device)
+    return float((ours - theirs).abs().mean())

@@ -1,0 +1,176 @@
+"""GRPO's `rollout_func`: completions of the policy as it is now, judged, handed to TRL with their verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trl.models import unwrap_model_for_generation
+
+from rlcode.errors import DataError, SandboxError
+from rlcode.extraction_worker import Extractor
+from rlcode.prompts import build_prompt
+from rlcode.types import Completion, Limits, Problem, Rollout
+from sampling.engine import Engine, GenerationRequest, SamplingParams
+from sampling.notebook import ErrorNotebook
+from sampling.rollouts import encode_prompt, judge_completions
+from sampling.store import RolloutStore
+from sampling.transformers_engine import TransformersEngine
+from sandbox.protocol import Sandbox
+from train.policy import check_engine_policy, save_policy
+
+# Mean gap in nats per token between engine and trainer that rounding explains, by the trainer's precision.
+LOGPROB_TOLERANCE = {"float32": 0.01, "bfloat16": 0.15, "float16": 0.05}
+_CHECKED_COMPLETIONS = 2
+
+
+@dataclass
+class PolicyRollouts:
+    """Callable as TRL's `rollout_func(prompts, trainer)`.
+
+    Each time the policy changed, an engine of its own gets the adapter under a new version; the `transformers` engine
+    shares the trainer's model. Then log-probabilities of the first completions are compared with the trainer's. All
+    rollouts are taken down in `notebook` and appended to `store`.
+    """
+
+    problems: Sequence[Problem]
+    style: str
+    system: str | None
+    engine: Engine
+    sandbox: Sandbox
+    extractor: Extractor
+    limits: Limits
+    notebook: ErrorNotebook
+    store: RolloutStore
+    adapters: Path
+    base_model: str
+    max_unscored_share: float
+
+    def __post_init__(self) -> None:
+        self._by_prompt = {self._key(build_prompt(p, self.style, self.system)): p for p in self.problems}
+        self._by_id = {problem.task_id: problem for problem in self.problems}
+        self._synced_step: int | None = None
+        self.next_version = self.engine.policy_version + 1
+
+    def dataset_rows(self) -> list[dict[str, Any]]:
+        """One row for each problem with a prompt of its own: `prompt`, `task_id`."""
+        return [
+            {"prompt": json.loads(prompt), "task_id": problem.task_id} for prompt, problem in self._by_prompt.items()
+        ]
+
+    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
+        with self._policy_in_force(trainer) as model:
+            completions = list(self.engine.generate(self._requests(prompts, trainer), self._params(trainer)))
+            self._check_policy(model, completions, trainer)
+        rollouts = self._judge(completions)
+        return {
+            "prompt_ids": [list(c.prompt_token_ids) for c in completions],
+            "completion_ids": [list(c.token_ids) for c in completions],
+            "logprobs": [list(c.logprobs) for c in completions],
+            "verdict": [rollout.verdict for rollout in rollouts],
+        }
+
+    def _requests(self, prompts: list[Any], trainer: Any) -> list[GenerationRequest]:
+        # the place in the batch of all processes, so that a group that straddles two of them has no twins
+        offset = trainer.accelerator.process_index * len(prompts)
+        problems = [self._problem(prompt) for prompt in prompts]
+        return [
+            GenerationRequest(p.task_id, offset + place, encode_prompt(p, self.engine, self.style, self.system))
+            for place, p in enumerate(problems)
+        ]
+
+    def _problem(self, prompt: Any) -> Problem:
+        problem = self._by_prompt.get(self._key(prompt))
+        if problem is None:
+            raise DataError(f"the trainer asks for a prompt that belongs to no problem: {str(prompt)[:200]!r}")
+        return problem
+
+    @staticmethod
+    def _key(prompt: Any) -> str:
+        return json.dumps(prompt)
+
+    @staticmethod
+    def _params(trainer: Any) -> SamplingParams:
+        args = trainer.args
+        return SamplingParams(
+            temperature=args.temperature,
+            top_p=args.top_p,
+            top_k=args.top_k or 0,
+            max_completion_length=args.max_completion_length,
+            seed=(args.seed << 32) + trainer.state.global_step,
+        )
+
+    def _policy_in_force(self, trainer: Any) -> AbstractContextManager[Any]:
+        """Bring the engine to the policy as it is now; gives the trainer's own model, for comparison."""
+        changed = trainer.state.global_step != self._synced_step
+        version = self.next_version if changed else self.engine.policy_version
+        self.next_version += changed
+        if isinstance(self.engine, TransformersEngine):
+            self.engine.policy_version = version
+            return _sharing(self.engine, trainer)
+        if changed:
+            path = self.adapters / f"v{version}"
+            save_policy(trainer, path, self.base_model, version)
+            self.engine.load_adapter(version, path)
+        return nullcontext(trainer.accelerator.unwrap_model(trainer.model))
+
+    def _check_policy(self, model: Any, completions: Sequence[Completion], trainer: Any) -> None:
+        args, step = trainer.args, trainer.state.global_step
+        as_drawn = args.top_p == 1 and not args.top_k and args.temperature > 0  # nothing was cut off before sampling
+        if as_drawn and step != self._synced_step:
+            gap = check_engine_policy(
+                model,
+                completions[:_CHECKED_COMPLETIONS],
+                temperature=args.temperature,
+                tolerance=LOGPROB_TOLERANCE[_precision(trainer)],
+                version=self.engine.policy_version,
+            )
+            trainer._log_metric("policy/logprob_gap", gap)
+        self._synced_step = step
+
+    def _judge(self, completions: Iterable[Completion]) -> list[Rollout]:
+        rollouts = []
+        for rollout in judge_completions(
+            completions, self._by_id, sandbox=self.sandbox, extractor=self.extractor, limits=self.limits
+        ):
+            self.notebook.observe(rollout)
+            self.store.append(rollout)
+            rollouts.append(rollout)
+        self._check_scored(rollouts)
+        return rollouts
+
+    def _check_scored(self, rollouts: Sequence[Rollout]) -> None:
+        unscored = [rollout for rollout in rollouts if rollout.verdict is None]
+        if len(unscored) > self.max_unscored_share * len(rollouts):
+            raise SandboxError(
+                f"{len(unscored)} of {len(rollouts)} completions could not be judged (limit "
+                f"{self.max_unscored_share:.0%}); the first: {unscored[0].unscored_reason}"
+            )
+
+
+class _sharing:  # noqa: N801 - a context manager, read as a verb
+    """Lends the trainer's model to the engine for the time of a `with`."""
+
+    def __init__(self, engine: TransformersEngine, trainer: Any) -> None:
+        self._engine = engine
+        self._unwrapped = unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator)
+
+    def __enter__(self) -> Any:
+        self._engine.model = self._unwrapped.__enter__()
+        return self._engine.model
+
+    def __exit__(self, *exc: Any) -> None:
+        self._engine.model = None
+        self._unwrapped.__exit__(*exc)
+
+
+def _precision(trainer: Any) -> str:
+    if trainer.args.bf16:
+        return "bfloat16"
+    if trainer.args.fp16:
+        return "float16"
+    return str(trainer.model.dtype).removeprefix("torch.")
