@@ -1,15 +1,16 @@
 """Every error that rlcode raises on purpose.
 
-    RlcodeError
-    ├── InputError          what the user gave can't be used; the message says what to do; exit code 2
-    │   ├── ConfigError     a key or value of the configuration
-    │   ├── DataError       a file or row of data, named with its line
-    │   └── ShadowedPackageError  a file of the user's hides one of our packages
-    ├── SandboxError        the sandbox, not the program in it, is broken
-    │   └── SandboxUnavailableError  this machine can't run the backend that was asked for; exit code 2
-    ├── EngineError         the generation engine failed
-    │   └── PolicyMismatchError  the engine does not hold the policy that the trainer has
-    └── RunDirectoryError   a run directory is of another run, schema or process; exit code 2
+RlcodeError
+├── InputError          what the user gave can't be used; the message says what to do; exit code 2
+│   ├── ConfigError     a key or value of the configuration
+│   ├── DataError       a file or row of data, named with its line
+│   └── ShadowedPackageError  a file of the user's hides one of our packages
+├── SandboxError        the sandbox, not the program in it, is broken
+│   └── SandboxUnavailableError  this machine can't run the backend that was asked for; exit code 2
+├── ExtractionError     the process that takes programs out of completions does not start
+├── EngineError         the generation engine failed
+│   └── PolicyMismatchError  the engine does not hold the policy that the trainer has
+└── RunDirectoryError   a run directory is of another run, schema or process; exit code 2
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class SandboxError(RlcodeError):
 
 class SandboxUnavailableError(SandboxError):
     exit_code = 2
+
+
+class ExtractionError(RlcodeError):
+    pass
 
 
 class EngineError(RlcodeError):
