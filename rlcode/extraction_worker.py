@@ -33,7 +33,7 @@ class Extractor:
         trim: cut what follows the last whole statement of a continuation that does not compile, for text drawn
             without stop strings (see `rlcode.extraction.extract`).
         cpu_seconds: CPU time that one text may take. What decides is CPU time, so a busy machine changes nothing.
-        wall_seconds: when to give up a worker that is silent and does not use its CPU time either (it was stopped, say).
+        wall_seconds: when to give up a worker that is silent and uses no CPU time either (it was stopped, say).
         memory_mb: address space of the worker.
     """
 
@@ -42,7 +42,7 @@ class Extractor:
         *,
         max_characters: int = MAX_CHARACTERS,
         trim: bool = False,
-        cpu_seconds: int = 5,
+        cpu_seconds: int = 2,
         wall_seconds: float = 60.0,
         memory_mb: int = 512,
     ) -> None:
