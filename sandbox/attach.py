@@ -6,6 +6,7 @@ Does not know of the frames inside; `guest.wire` reads those from `receive`.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import time
@@ -13,6 +14,7 @@ import time
 _HEADER = struct.Struct(">BxxxL")
 _STDERR = 2
 _STDERR_KEPT = 4000
+_PIECE = 1 << 16
 
 
 class AttachedStream:
@@ -20,6 +22,8 @@ class AttachedStream:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLOUT | select.POLLRDHUP)
         self._buffer = bytearray()
         self._left = 0  # bytes of the current stdout chunk that are still to come
         self._deadline = 0.0
@@ -35,8 +39,10 @@ class AttachedStream:
         Raises:
             OSError: the stream is broken; TimeoutError when the deadline has passed.
         """
-        self._sock.settimeout(self._remaining())
-        self._sock.sendall(data)
+        view = memoryview(data)
+        while view:
+            self._wait_for_room()
+            view = view[self._sock.send(view[:_PIECE]) :]
 
     def receive(self, size: int) -> bytes:
         """At most `size` bytes of stdout; none once the container has ended.
@@ -61,6 +67,16 @@ class AttachedStream:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
 
+    def _wait_for_room(self) -> None:
+        """Until more can be sent. An engine goes on holding the stream of a dead container but reads it no more, so a
+        plain send would wait for the deadline."""
+        self._sock.settimeout(self._remaining())
+        events = self._poll.poll(self._remaining() * 1000)
+        if not events:
+            raise TimeoutError("no room in time")
+        if events[0][1] & (select.POLLRDHUP | select.POLLHUP | select.POLLERR):
+            raise ConnectionError("the stream ended")
+
     def _next_chunk(self) -> bool:
         """Read up to the start of the next chunk; False at the end of the stream."""
         header = self._take(_HEADER.size)
@@ -77,7 +93,7 @@ class AttachedStream:
         """Exactly `size` bytes, fewer only at the end of the stream."""
         while len(self._buffer) < size:
             self._sock.settimeout(self._remaining())
-            part = self._sock.recv(1 << 16)
+            part = self._sock.recv(_PIECE)
             if not part:
                 break
             self._buffer += part

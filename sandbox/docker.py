@@ -181,6 +181,8 @@ class DockerWorker:
             self._stream.within(timeout_s)
             self._stream.send(wire.encode(request))
             return wire.read(self._stream.receive)
+        except TimeoutError as error:
+            raise WorkerLost(f"the container gave no answer within {timeout_s:.0f} s") from error
         except (*_ENGINE_TROUBLE, wire.WireError, ValueError) as error:
             raise WorkerLost(f"the container was lost: {self._explain(error)}") from error
 
