@@ -217,10 +217,12 @@ class EvalReport:
     num_tasks: int
     num_samples: int
     pass_at_k: dict[str, Interval]
-    """By k, as a string (JSON has no other keys)."""
+    """By k, as a string (JSON has no other keys). Only where every task with samples has k scored ones."""
     error_types: dict[str, int]
     """Failed samples by error type."""
     unscored: int
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Why pass@k is not given, by k."""
     tasks_without_samples: tuple[str, ...] = ()
     greedy: Interval | None = None
     """Share of problems whose greedy answer passes, where one was asked for."""

