@@ -22,7 +22,7 @@ engine_answers() { timeout 20 docker version >/dev/null 2>&1; }
 install_missing() {
     local -a missing=()
     command -v docker >/dev/null && command -v dockerd >/dev/null || missing+=(docker.io)
-    command -v debootstrap >/dev/null || missing+=(debootstrap)
+    command -v debootstrap >/dev/null || missing+=(debootstrap debian-archive-keyring)
     [ "${#missing[@]}" -gt 0 ] || return 0
     need_root "installing ${missing[*]}"
     say "installing ${missing[*]}"
@@ -86,7 +86,7 @@ make_base() {
 }
 
 rlcode_command() {
-    if [ -x "$HERE/.venv/bin/rlcode" ]; then "$HERE/.venv/bin/rlcode" "$@"; else rlcode "$@"; fi
+    if command -v rlcode >/dev/null; then rlcode "$@"; else "$HERE/.venv/bin/rlcode" "$@"; fi
 }
 
 install_missing

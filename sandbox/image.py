@@ -25,6 +25,8 @@ GUEST_ROOT = "/opt/rlcode"
 HASH_LABEL = "rlcode.guest"
 DEFAULT_BASE = "python:3.11-slim"
 OLDEST_PYTHON = (3, 10)
+BUILD_LIMIT_S = 1800
+"""How long a build may be silent: a base is pulled or packages are installed without a word."""
 OTHER_BASE = "name a base that this machine has, with python3 >= 3.10, with `--base IMAGE`"
 
 
@@ -80,19 +82,28 @@ def build(
         SandboxError: the engine could not build.
     """
     import docker.errors
+    import requests
 
     context = _context({"Dockerfile": dockerfile(base, packages).encode(), **_guest_sources()})
     # Without packages nothing is fetched by the steps: no network also suits an engine that has no bridge.
     network = None if packages else "none"
     try:
         image, _ = client.images.build(
-            fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, network_mode=network
+            fileobj=context,
+            custom_context=True,
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            network_mode=network,
+            timeout=BUILD_LIMIT_S,
         )
     except docker.errors.BuildError as error:
         reason = _last_words(error.build_log, str(error))
         raise InputError(f"no sandbox image from the base {base}: {reason}; {OTHER_BASE}") from error
     except docker.errors.APIError as error:
         raise _refused(base, error) from error
+    except requests.RequestException as error:
+        raise SandboxError(f"the connection to the Docker engine was lost while it built: {error}") from error
     _refuse_volumes(client, base, image)
     return str(image.id)
 
