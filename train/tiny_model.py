@@ -48,8 +48,8 @@ class TinyRecipe:
     examples: int = 16_000
     bug_scale: float = 0.85
     batch_size: int = 16
-    learning_rate: float = 5e-3
-    layers: int = 4
+    learning_rate: float = 3e-3
+    layers: int = 3
     world: World = FULL_WORLD
 
 
@@ -145,7 +145,7 @@ def fit(
     model: Qwen2ForCausalLM, batches: list[list[Example]], learning_rate: float, on_progress: OnProgress | None = None
 ) -> None:
     """One pass of AdamW over `batches`, in place."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.1)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, len(batches)))
     model.train()
     for step, batch in enumerate(batches, start=1):
@@ -161,9 +161,9 @@ def fit(
 
 
 def rate_factor(step: int, steps: int) -> float:
-    """The share of the full learning rate: warm-up over 5 % of the steps, flat, down to 0 over the last 40 %."""
+    """The share of the full learning rate: warm-up over 5 % of the steps, flat, down to 0 over the last 60 %."""
     warmup = math.ceil(0.05 * steps)
-    return min(1.0, (step + 1) / warmup, (steps - step) / (0.4 * steps))
+    return min(1.0, (step + 1) / warmup, (steps - step) / (0.6 * steps))
 
 
 def body_loss(model: Qwen2ForCausalLM, batch: list[Example]) -> torch.Tensor:
