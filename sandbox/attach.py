@@ -61,10 +61,13 @@ class AttachedStream:
         """The end of what was written to stderr so far."""
         return self._stderr.decode(errors="replace").strip()
 
-    def close(self) -> None:
-        """Close the socket, and wake whoever waits on it in another thread."""
+    def wake(self) -> None:
+        """End the stream for both sides; a thread that waits on it gets its end. May come from any thread."""
         with contextlib.suppress(OSError):  # the other side was faster
             self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket. Only when no thread waits on it: the number of a closed file is soon another's."""
         self._sock.close()
 
     def _wait_for_room(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,6 +143,7 @@ class DockerWorker:
         self._memory_mb = 1024 + MEMORY_HEADROOM_MB
         self._container: Container | None = None
         self._stream: AttachedStream | None = None
+        self._busy = threading.RLock()  # held while the stream is in use
 
     @property
     def container_id(self) -> str:
@@ -155,14 +157,16 @@ class DockerWorker:
             SandboxError: any of that failed or took more than a minute.
         """
         try:
-            self._container = self._create()
-            self._stream = AttachedStream(self._attach(self._container))
-            self._container.start()
-            self._stream.within(START_LIMIT_S)
-            greeting = wire.read(self._stream.receive)
+            with self._busy:
+                self._container = self._create()
+                self._stream = AttachedStream(self._attach(self._container))
+                self._container.start()
+                self._stream.within(START_LIMIT_S)
+                greeting = wire.read(self._stream.receive)
         except (*_ENGINE_TROUBLE, wire.WireError, ValueError) as error:
+            explanation = self._explain(error)
             self.kill()
-            raise SandboxError(f"a sandbox container did not start: {self._explain(error)}") from error
+            raise SandboxError(f"a sandbox container did not start: {explanation}") from error
         if "ready" not in greeting:
             self.kill()
             raise SandboxError(f"a sandbox container greeted with {str(greeting)[:200]!r} instead of `ready`")
@@ -174,23 +178,27 @@ class DockerWorker:
             WorkerLost: the container is gone, broke the protocol, or was silent for `timeout_s` seconds.
             ConfigError: the limits ask for more than a container may have.
         """
-        if self._container is None or self._stream is None:
-            raise WorkerLost("the container is not running")
-        try:
-            self._make_room(self._container, request["limits"])
-            self._stream.within(timeout_s)
-            self._stream.send(wire.encode(request))
-            return wire.read(self._stream.receive)
-        except TimeoutError as error:
-            raise WorkerLost(f"the container gave no answer within {timeout_s:.0f} s") from error
-        except (*_ENGINE_TROUBLE, wire.WireError, ValueError) as error:
-            raise WorkerLost(f"the container was lost: {self._explain(error)}") from error
+        with self._busy:
+            if self._container is None or self._stream is None:
+                raise WorkerLost("the container is not running")
+            try:
+                self._make_room(self._container, request["limits"])
+                self._stream.within(timeout_s)
+                self._stream.send(wire.encode(request))
+                return wire.read(self._stream.receive)
+            except TimeoutError as error:
+                raise WorkerLost(f"the container gave no answer within {timeout_s:.0f} s") from error
+            except (*_ENGINE_TROUBLE, wire.WireError, ValueError) as error:
+                raise WorkerLost(f"the container was lost: {self._explain(error)}") from error
 
     def kill(self) -> None:
         """Remove the container with all that runs in it, and wait until it is gone (at most half a minute)."""
-        container, self._container = self._container, None
-        if self._stream is not None:
-            self._stream.close()
+        if (stream := self._stream) is not None:
+            stream.wake()
+        with self._busy:
+            container, self._container, self._stream = self._container, None, None
+            if stream is not None:
+                stream.close()
         if container is not None:
             try:
                 remove(container)
