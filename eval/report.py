@@ -115,6 +115,8 @@ def print_report(report: EvalReport) -> None:
     from rich.console import Console
 
     console = Console()
+    backend = f"judged by the {report.backend} sandbox"
+    console.print(f"{report.benchmark}: {report.num_tasks} tasks, {report.num_samples} samples, {backend}")
     console.print(_table(report))
     for line in _notes(report):
         console.print(line, highlight=False, markup=False)
@@ -123,8 +125,7 @@ def print_report(report: EvalReport) -> None:
 def _table(report: EvalReport) -> Any:
     from rich.table import Table
 
-    title = f"{report.benchmark}: {report.num_tasks} tasks, {report.num_samples} samples ({report.backend} sandbox)"
-    table = Table(title=title, title_justify="left", min_width=40)
+    table = Table()
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
