@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import time
+from typing import Any
 
 _HEADER = struct.Struct(">BxxxL")
 _STDERR = 2
@@ -18,12 +19,17 @@ _PIECE = 1 << 16
 
 
 class AttachedStream:
-    """Talks over the socket of an attach without a terminal, each step before a deadline that `within` sets."""
+    """Talks over the socket of an attach without a terminal, each step before a deadline that `within` sets.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    `attached` is what the SDK's `attach_socket` gives: over a Unix socket or plain TCP a file object around the
+    socket, which knows no time-outs; else the socket itself.
+    """
+
+    def __init__(self, attached: Any) -> None:
+        self._attached = attached
+        self._sock: socket.socket = getattr(attached, "_sock", attached)
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLOUT | select.POLLRDHUP)
+        self._poll.register(self._sock, select.POLLOUT | select.POLLRDHUP)
         self._buffer = bytearray()
         self._left = 0  # bytes of the current stdout chunk that are still to come
         self._deadline = 0.0
@@ -69,6 +75,7 @@ class AttachedStream:
     def close(self) -> None:
         """Close the socket. Only when no thread waits on it: the number of a closed file is soon another's."""
         self._sock.close()
+        self._attached.close()
 
     def _wait_for_room(self) -> None:
         """Until more can be sent. An engine goes on holding the stream of a dead container but reads it no more, so a

@@ -159,7 +159,7 @@ class DockerWorker:
         try:
             with self._busy:
                 self._container = self._create()
-                self._stream = AttachedStream(self._attach(self._container))
+                self._stream = self._attach(self._container)
                 self._container.start()
                 self._stream.within(START_LIMIT_S)
                 greeting = wire.read(self._stream.receive)
@@ -233,11 +233,9 @@ class DockerWorker:
         uids = ["--uid_base", str(uid_base), "--uid_count", str(self._uids.count)]
         return ["python3", "-m", "guest.judge", "--mode", "container", *uids]
 
-    def _attach(self, container: Container) -> Any:
+    def _attach(self, container: Container) -> AttachedStream:
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached = self._client.api.attach_socket(container.id, params=parameters)
-        # Over a Unix socket the SDK gives a file object around the socket, which has no time-outs.
-        return getattr(attached, "_sock", attached)
+        return AttachedStream(self._client.api.attach_socket(container.id, params=parameters))
 
     def _make_room(self, container: Container, limits: dict[str, Any]) -> None:
         """Raise the container's memory limit to fit the program's; most programs share one limit, so rarely."""
