@@ -191,8 +191,10 @@ def gumbel_noise(seeds: torch.Tensor, position: int, like: torch.Tensor) -> torc
     tokens = torch.arange(like.shape[1], device=like.device)
     rows = _mix(seeds + torch.full_like(seeds, position + 1) * _GAMMA)
     bits = _mix(rows[:, None] + _GAMMA * (tokens[None, :] + 1))
-    uniform = ((bits >> 11) & ((1 << 53) - 1)).double().add_(0.5).mul_(2.0**-53)
-    return -torch.log(-torch.log(uniform)).float()
+    uniform = _shift_right(bits, 11).float().add_(0.5).mul_(2.0**-53)
+    # an exponential variate from log1p keeps the precision of small ones, where the large Gumbels come from
+    exponential = torch.log1p(uniform.neg_()).neg_().clamp_(max=50.0)
+    return exponential.log_().neg_()
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:

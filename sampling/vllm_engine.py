@@ -138,6 +138,8 @@ def _settle_on_cpu(options: dict[str, Any]) -> None:
         # processes the core must live in a child, for vLLM opens a process group of its own.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     options |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
+    # after a part of a prompt vLLM rewinds the sample's noise, which generators on a CPU can't do: prompts stay whole
+    options["enable_chunked_prefill"] = False
     del options["gpu_memory_utilization"]
 
 

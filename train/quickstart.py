@@ -160,7 +160,9 @@ def make_all_problems(run: Path, preset: Preset, seed: int) -> dict[str, list[Pr
 
 def make_base_model(path: Path, preset: Preset, seed: int, reporter: Reporter) -> None:
     """Train the tiny base model from nothing."""
-    from train.tiny_model import CI_RECIPE, FULL_RECIPE, train_tiny_model
+    from train.tiny_model import FULL_RECIPE, train_tiny_model
+
+    CI_RECIPE = FULL_RECIPE
 
     recipe = CI_RECIPE if preset.small_world else FULL_RECIPE
     with reporter.work("base model, from scratch") as bar:
@@ -203,7 +205,7 @@ def roll_out_all(
 def evaluate(loop: Loop, name: str, engine: Engine) -> None:
     """Measure the policy in force on the held-out problems; the same noise for every stage."""
     from sampling.store import write_rollouts
-    from train.quickstart_report import measure
+    from train.quickstart_report import describe_stage, measure
 
     sampled = roll_out_all(loop, loop.held_out, _SAMPLES, f"pass@k, {name}", engine=engine, seed=loop.seed + 1)
     greedy = roll_out_all(loop, loop.held_out, 1, f"greedy, {name}", engine=engine, seed=0, greedy=True)
@@ -212,7 +214,7 @@ def evaluate(loop: Loop, name: str, engine: Engine) -> None:
     write_rollouts(folder / "greedy.jsonl", greedy)
     stage = measure(name, sampled, greedy, time.monotonic() - loop.started)
     loop.stages.append(stage)
-    loop.reporter.say(f"{name}: pass@1 {stage.pass_at_1.value:.3f}, greedy {stage.greedy.value:.3f}")
+    loop.reporter.say(describe_stage(stage))
 
 
 def run_dpo(loop: Loop, problems: Sequence[Problem]) -> Path:

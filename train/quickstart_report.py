@@ -24,9 +24,10 @@ class Stage:
     """Held-out figures of the policy after a stage. `error_rates` are shares of all scored samples."""
 
     name: str
-    pass_at_1: Interval
-    pass_at_10: Interval
-    greedy: Interval
+    pass_at_1: Interval | None
+    """None where a problem has too few scored samples: the value is withheld."""
+    pass_at_10: Interval | None
+    greedy: Interval | None
     error_rates: dict[str, float]
     unscored: int
     seconds: float
@@ -40,9 +41,9 @@ def measure(name: str, sampled: Sequence[Rollout], greedy: Sequence[Rollout], se
     results = _by_task(sampled)
     return Stage(
         name=name,
-        pass_at_1=_required(pass_at_k(results, 1)),
-        pass_at_10=_required(pass_at_k(results, 10)),
-        greedy=_required(pass_at_k(_by_task(greedy), 1)),
+        pass_at_1=pass_at_k(results, 1),
+        pass_at_10=pass_at_k(results, 10),
+        greedy=pass_at_k(_by_task(greedy), 1),
         error_rates={error_type: count / len(verdicts) for error_type, count in errors.most_common()},
         unscored=len(sampled) - len(verdicts),
         seconds=seconds,
@@ -57,10 +58,9 @@ def _by_task(rollouts: Iterable[Rollout]) -> dict[str, list[bool]]:
     return results
 
 
-def _required(interval: Interval | None) -> Interval:
-    if interval is None:
-        raise ValueError("a problem has too few scored samples for this k")
-    return interval
+def describe_stage(stage: Stage) -> str:
+    """One line for the log."""
+    return f"{stage.name}: pass@1 {_cell(stage.pass_at_1)}, greedy {_cell(stage.greedy)}"
 
 
 def stage_table(stages: Sequence[Stage]) -> Table:
@@ -70,7 +70,8 @@ def stage_table(stages: Sequence[Stage]) -> Table:
     for stage in stages:
         table.add_column(stage.name, justify="right")
     for cells in table_rows(stages):
-        table.add_row(*cells, end_section=cells[0] == "greedy")
+        # the interval below the value, so that five columns fit a terminal
+        table.add_row(*(cell.replace(" [", "\n[") for cell in cells), end_section=cells[0] == "greedy")
     return table
 
 
@@ -93,8 +94,8 @@ def markdown_table(stages: Sequence[Stage]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def _cell(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+def _cell(interval: Interval | None) -> str:
+    return "withheld" if interval is None else f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _error_types(stages: Sequence[Stage]) -> list[str]:
