@@ -1,0 +1,59 @@
+"""A run directory belongs to one run and one process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlcode.errors import RunDirectoryError
+from rlcode.run_directory import RunDirectory, write_atomically
+
+
+def test_a_new_directory_says_what_runs_in_it(tmp_path: Path):
+    RunDirectory(tmp_path / "run", "dpo", {"seed": 1}).close()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["schema_version"] == 1
+    assert record["kind"] == "dpo"
+    assert record["config"] == {"seed": 1}
+    assert record["versions"]["torch"].startswith("2.13")
+
+
+def test_the_same_configuration_goes_on(tmp_path: Path):
+    for _ in range(2):
+        RunDirectory(tmp_path, "dpo", {"path": Path("x"), "seed": 1}).close()
+
+
+def test_another_configuration_is_refused_with_the_difference(tmp_path: Path):
+    RunDirectory(tmp_path, "dpo", {"seed": 1, "beta": 0.1}).close()
+    with pytest.raises(RunDirectoryError, match="seed: 1 then, 2 now") as caught:
+        RunDirectory(tmp_path, "dpo", {"seed": 2, "beta": 0.1})
+    assert "beta" not in str(caught.value)
+
+
+def test_another_kind_of_run_is_refused(tmp_path: Path):
+    RunDirectory(tmp_path, "dpo", {}).close()
+    with pytest.raises(RunDirectoryError, match="kind 'dpo'"):
+        RunDirectory(tmp_path, "grpo", {})
+
+
+def test_a_second_process_is_refused_while_the_first_writes(tmp_path: Path):
+    with RunDirectory(tmp_path, "dpo", {}), pytest.raises(RunDirectoryError, match="another process"):
+        RunDirectory(tmp_path, "dpo", {})
+
+
+def test_a_directory_with_other_files_is_left_alone(tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunDirectoryError, match=r"no run\.json"):
+        RunDirectory(tmp_path, "dpo", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "report.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
