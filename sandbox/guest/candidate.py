@@ -1,0 +1,216 @@
+"""The candidate's side: gets the source of a program over its socket, runs it, and answers calls.
+
+All of this shares an interpreter with hostile code, so nothing here is relied upon: the judge checks what it is sent,
+and a program that tampers with this module only spoils its own answers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import operator
+import os
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from . import channel
+from .classify import COMPILE, RUN
+from .codec import CannotCross, Codec
+
+FILE_NAME = "<program>"
+_INT_DIGITS = 4300
+_MAX_TEXT = 1000
+
+
+def run(fd: int) -> NoReturn:
+    """Serve the judge at the other end of the socket `fd`; never returns."""
+    link = _Link(socket.socket(fileno=fd))
+    link.send([])  # nothing of the program's has run so far: the sandbox itself works
+    mode, source, names = link.read()
+    if mode == "script":
+        _run_script(link, source)
+    _serve(link, source, names)
+    os._exit(0)
+
+
+class _Link:
+    """Frames to and from the judge."""
+
+    def __init__(self, socket_: socket.socket) -> None:
+        self._receive = socket_.recv
+        self._sendall = socket_.sendall
+        self.objects = _Objects()
+        self._codec = Codec(self.objects.export, self.objects.resolve)
+        self._spare: bytearray | None = bytearray(1 << 20)  # given up to say that memory ran out
+
+    def send(self, head: list[Any], *values: Any) -> None:
+        body = self._codec.dumps(head, *values)
+        if len(body) > channel.MAX_REPLY:
+            body = self._codec.dumps([head[0], "big", len(body)])
+        self._sendall(channel.frame(body))
+
+    def read(self) -> list[Any]:
+        return self._codec.loads(channel.read_frame(self._receive))
+
+    def answer(self, number: int, value: Any) -> None:
+        """Send a value, or where it has no form to travel in, a handle on it."""
+        _limit_int_digits()
+        try:
+            self.send([number, "v"], value)
+        except (CannotCross, RecursionError):
+            self.send([number, "v", {"h": self.objects.export(value)}])
+
+    def report(self, number: int, error: BaseException, phase: str) -> None:
+        """Send what an exception says of itself."""
+        if isinstance(error, MemoryError):
+            self._spare = None
+        kind = type(error)
+        bases = [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"][:20]
+        head = [number, "x", str(kind.__name__)[:_MAX_TEXT], bases, _text_of(error), _line_of(error), phase]
+        try:
+            _limit_int_digits()
+            self.send(head, tuple(error.args))
+        except BaseException:  # arguments that don't travel, or whatever the program made of them
+            self.send(head, ())
+
+
+class _Objects:
+    """What the judge knows by number: the names that it asked for, and values that stay here."""
+
+    def __init__(self) -> None:
+        self._known: list[Any] = []
+        self._numbers: dict[int, int] = {}
+
+    def export(self, value: Any) -> list[Any]:
+        number = self._numbers.get(id(value))
+        if number is None:
+            number = self.add(value)
+            self._numbers[id(value)] = number
+        return [number, type(value).__name__[:_MAX_TEXT]]
+
+    def add(self, value: Any) -> int:
+        self._known.append(value)
+        return len(self._known) - 1
+
+    def resolve(self, number: Any, name: Any) -> Any:
+        return self._known[number]
+
+
+def _call(target: Any, *arguments: Any, **named: Any) -> Any:
+    return target(*arguments, **named)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "call": _call,
+    "getattr": getattr,
+    "setattr": setattr,
+    "iter": iter,
+    "next": next,
+    "len": len,
+    "getitem": operator.getitem,
+}
+
+
+def _serve(link: _Link, source: str, names: list[str]) -> None:
+    """Load the program, then answer calls until the judge has had enough."""
+    module = _load(link, source, "solution")
+    if module is None:
+        return
+    missing = [name for name in names if name not in module]
+    for name in names:
+        link.objects.add(module.get(name))
+    link.send([0, "missing", missing] if missing else [0, "v", None])
+    with contextlib.suppress(EOFError):
+        while True:
+            _answer(link, *link.read())
+
+
+def _answer(link: _Link, number: int, operation: str, target: Any, arguments: Any, named: Any) -> None:
+    try:
+        value = _OPERATIONS[operation](target, *arguments, **named)
+        _flush()
+        link.answer(number, value)
+    except SystemExit as error:
+        _finish(_exit_code(error))
+    except BaseException as error:
+        link.report(number, error, RUN)
+
+
+def _load(link: _Link, source: str, name: str) -> dict[str, Any] | None:
+    """Run the program as the module `name` and return its names, or None after a report of what went wrong."""
+    try:
+        code = compile(source, FILE_NAME, "exec", dont_inherit=True)
+    except BaseException as error:
+        link.report(0, error, COMPILE)
+        return None
+    module = types.ModuleType(name)
+    sys.modules[name] = sys.modules["__main__"] = module
+    try:
+        exec(code, module.__dict__)
+        _flush()
+    except SystemExit as error:
+        _finish(_exit_code(error))
+    except BaseException as error:
+        link.report(0, error, RUN)
+        return None
+    return module.__dict__
+
+
+def _run_script(link: _Link, source: str) -> NoReturn:
+    """Run the program as a script that reads stdin and writes stdout, to its end."""
+    if _load(link, source, "__main__") is None:
+        _finish(1)
+    _finish(0)
+
+
+def _finish(code: int) -> NoReturn:
+    """End as the interpreter does: wait for threads, run exit handlers, flush."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        _flush()
+    finally:
+        os._exit(code)
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    return error.code & 0xFF if isinstance(error.code, int) else 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # the program put something else there, or closed it
+            stream.flush()
+
+
+def _limit_int_digits() -> None:
+    """The program may have lifted the limit, but the judge does not read longer numbers in decimal."""
+    if hasattr(sys, "set_int_max_str_digits") and sys.get_int_max_str_digits() != _INT_DIGITS:
+        sys.set_int_max_str_digits(_INT_DIGITS)
+
+
+def _text_of(error: BaseException) -> str:
+    """The exception's message; its class may define what that is, even to raise."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        return str.__str__(text)[:_MAX_TEXT]
+    except BaseException:
+        return ""
+
+
+def _line_of(error: BaseException) -> int | None:
+    """The line of the program that raised: the last of its lines in the traceback."""
+    if isinstance(error, SyntaxError) and error.filename == FILE_NAME:
+        return error.lineno
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILE_NAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

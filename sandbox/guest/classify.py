@@ -1,0 +1,133 @@
+"""What went wrong, as one of the error types of `rlcode.types.ErrorType` (their plain strings: the guest stands alone).
+
+The type of an exception is decided by the first built-in class among its bases, so a program can't invent types.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+NO_CODE = "no_code"
+MISSING_ENTRY_POINT = "missing_entry_point"
+WRONG_ANSWER = "wrong_answer"
+NO_RESULT = "no_result"
+TIMEOUT = "timeout"
+MEMORY = "memory"
+OUTPUT = "output"
+CRASH = "crash"
+FORBIDDEN = "forbidden"
+OTHER_RUNTIME = "other_runtime"
+
+COMPILE = "compile"
+RUN = "run"
+
+_COMPILE_TYPES = {
+    "IndentationError": "indentation",
+    "SyntaxError": "syntax",
+    "UnicodeError": "syntax",  # a lone surrogate in the source
+    "ValueError": "syntax",  # a NUL in the source, on older Pythons
+    "OverflowError": "syntax",
+    "RecursionError": "recursion",
+    "MemoryError": MEMORY,
+}
+_RUN_TYPES = {
+    "ImportError": "import",
+    "NameError": "name",
+    "TypeError": "type",
+    "AttributeError": "attribute",
+    "IndexError": "index",
+    "KeyError": "key",
+    "UnicodeError": "unicode",
+    "ValueError": "value",
+    "ZeroDivisionError": "zero_division",
+    "RecursionError": "recursion",
+    "OverflowError": "overflow",
+    "OSError": "os",
+    "EOFError": "stdin",
+    "MemoryError": MEMORY,
+}
+ERROR_TYPES = frozenset(
+    {NO_CODE, MISSING_ENTRY_POINT, WRONG_ANSWER, NO_RESULT, TIMEOUT, MEMORY, OUTPUT, CRASH, FORBIDDEN, OTHER_RUNTIME}
+    | set(_COMPILE_TYPES.values())
+    | set(_RUN_TYPES.values())
+)
+
+_SIGNAL_TYPES = {int(signal.SIGXCPU): TIMEOUT, int(signal.SIGXFSZ): OUTPUT, int(signal.SIGSYS): FORBIDDEN}
+
+_MAX_NAME = 100
+_MAX_SIGNATURE = 200
+_MAX_DETAIL = 500
+_MAX_MRO = 50
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a program did not pass; the fields are those of `rlcode.types.Verdict`."""
+
+    error_type: str
+    detail: str = ""
+    exception: str | None = None
+    signature: str | None = None
+    line: int | None = None
+
+
+def printable(text: str, length: int = _MAX_DETAIL) -> str:
+    """`text` cut, and with what UTF-8 can't say replaced."""
+    return text[:length].encode("utf-8", "replace").decode()
+
+
+def signature(message: str) -> str:
+    """The message of an exception without what differs from one occurrence to the next."""
+    text = printable(message, 2 * _MAX_SIGNATURE)
+    for pattern, replacement in ((_ADDRESS, "0x_"), (_QUOTED, "'_'"), (_NUMBER, "0"), (_SPACE, " ")):
+        text = pattern.sub(replacement, text)
+    return text.strip()[:_MAX_SIGNATURE]
+
+
+def of_exception(name: str, bases: list[str], message: str, line: int | None, phase: str) -> Failure:
+    """The failure that an exception of the program is. `bases` names the built-in classes that it derives from,
+    nearest first."""
+    types = _COMPILE_TYPES if phase == COMPILE else _RUN_TYPES
+    error_type = next((types[base] for base in bases[:_MAX_MRO] if base in types), OTHER_RUNTIME)
+    name = printable(name, _MAX_NAME)
+    detail = printable(f"{name}: {message}" if message else name)
+    return Failure(error_type, detail, exception=name, signature=signature(message), line=line)
+
+
+def exception_for(failure: Failure, bases: list[str], message: str, arguments: tuple[Any, ...]) -> Exception:
+    """An exception to raise in the judge in the place of the program's, of the same built-in class, that bears the
+    failure (see `failure_in`)."""
+    kinds = (getattr(builtins, base, None) for base in bases[:_MAX_MRO])
+    kind = next((k for k in kinds if isinstance(k, type) and issubclass(k, Exception)), Exception)
+    try:
+        exception = kind(*arguments)
+    except Exception:  # a class that takes certain arguments only
+        exception = kind.__new__(kind)
+        exception.args = (message,)
+    exception.__rlcode_failure__ = failure  # type: ignore[attr-defined]
+    return exception
+
+
+def failure_in(exception: BaseException) -> Failure | None:
+    """The program's own failure, where the exception came from the program."""
+    return getattr(exception, "__rlcode_failure__", None)
+
+
+def of_exit(status: int) -> Failure:
+    """The failure of a program that ended by itself before it answered. `status` is as `os.wait` gives it."""
+    if os.WIFEXITED(status):
+        return Failure(NO_RESULT, f"the program exited with code {os.WEXITSTATUS(status)} before it was done")
+    number = os.WTERMSIG(status)
+    names = {member.value: member.name for member in signal.Signals}
+    detail = f"the program was ended by {names.get(number, f'signal {number}')}"
+    return Failure(_SIGNAL_TYPES.get(number, CRASH), detail)

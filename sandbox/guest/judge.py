@@ -1,0 +1,123 @@
+"""The judge: the only part that sees tests, expected values and verdicts.
+
+    python3 -m guest.judge --mode container --uid_base N --uid_count M    in a container, as its first process
+    python3 -m guest.judge --mode userns                                  beside the host process, without a container
+
+Speaks the frames of `wire` on its stdin and stdout, and ends when its stdin does or the host process is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import platform
+import resource
+import select
+import sys
+from typing import Any
+
+from . import kernel, wire
+from .execution import ForkServer, Limits, UserIds
+from .function_tests import judge_functions
+from .plan import plan_for
+from .script_tests import judge_scripts
+from .stops import BadTests, SandboxBroken
+from .tally import Tally
+
+MODES = ("container", "userns")
+MAX_MEMORY = 1 << 30
+"""Address space of the judge: a program's answer must not fill the machine's memory."""
+_ASK_FOR_PARENT_MS = 1000
+
+
+def answer(server: ForkServer, request: dict[str, Any]) -> dict[str, Any]:
+    """The frame that answers a request.
+
+    Raises:
+        SandboxBroken: there can be no answer.
+    """
+    try:
+        plan = plan_for(request["problem"])
+        limits = Limits(**request["limits"])
+        tally = Tally(total=plan.size)
+        if plan.functions:
+            judge_functions(server, plan.functions, request["source"], limits, tally)
+        judge_scripts(server, plan.stdio, request["source"], limits, tally)
+    except BadTests as fault:
+        return {"id": request["id"], "error": str(fault)[:2000]}
+    worn = ["user ids are running out"] if server.is_worn else []
+    anomaly = "; ".join(tally.leftovers + worn) or None
+    return {"id": request["id"], "verdict": tally.verdict(), "anomaly": anomaly}
+
+
+def serve(server: ForkServer, requests: int, answers: int, mode: str) -> None:
+    """Answer requests from the descriptor `requests` until it ends."""
+    parent = os.getppid()
+    _send(answers, {"ready": {"python": platform.python_version(), "mode": mode}})
+    waiting = select.poll()
+    waiting.register(requests, select.POLLIN)
+    while True:
+        while not waiting.poll(_ASK_FOR_PARENT_MS):
+            # A process that the host forked may hold the other end open, so the end of the stream is not enough.
+            if os.getppid() != parent:
+                return
+        try:
+            request = wire.read(lambda size: os.read(requests, min(size, 1 << 20)))
+        except wire.WireError:
+            return
+        _send(answers, answer(server, request))
+
+
+def main() -> int:
+    """Run the judge; returns the exit code."""
+    arguments = _arguments()
+    requests, answers = _take_streams()
+    ids = UserIds(arguments.uid_base, arguments.uid_count) if arguments.mode == "container" else None
+    try:
+        server = ForkServer(arguments.mode, ids)
+        _harden()
+        serve(server, requests, answers, arguments.mode)
+    except SandboxBroken as broken:
+        print(f"the sandbox is broken: {broken}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--mode", choices=MODES, required=True)
+    parser.add_argument("--uid_base", type=int, default=0)
+    parser.add_argument("--uid_count", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.mode == "container" and not (arguments.uid_base > 0 and arguments.uid_count > 0):
+        parser.error("--mode container needs --uid_base and --uid_count")
+    return arguments
+
+
+def _take_streams() -> tuple[int, int]:
+    """Keep the frames' descriptors to ourselves: tests that print must not get in between."""
+    requests, answers = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(null, standard)
+    os.close(null)
+    return requests, answers
+
+
+def _harden() -> None:
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    gc.freeze()
+
+
+def _send(fd: int, message: dict[str, Any]) -> None:
+    view = memoryview(wire.encode(message))
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

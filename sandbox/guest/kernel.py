@@ -1,0 +1,154 @@
+"""Calls to the kernel that Python's `os` does not offer (or only in newer versions), through ctypes.
+
+Every function raises `OSError` when the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import platform
+import signal
+import struct
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+# Name: number on x86_64, number on aarch64.
+_NUMBERS = {
+    "capset": (126, 91),
+    "pivot_root": (155, 41),
+    "mount_setattr": (442, 442),
+    "landlock_create_ruleset": (444, 444),
+    "landlock_add_rule": (445, 445),
+    "landlock_restrict_self": (446, 446),
+}
+MACHINES = ("x86_64", "aarch64")
+
+CLONE_VM = 0x00000100
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_NOATIME, MS_BIND, MS_REC, MS_PRIVATE = 32, 1024, 4096, 16384, 1 << 18
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
+
+_CAPABILITY_VERSION_3 = 0x20080522
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+
+
+def machine_index() -> int:
+    """Which column of a table of system call numbers is this machine's.
+
+    Raises:
+        OSError: a processor that the tables do not know.
+    """
+    machine = platform.machine()
+    if machine not in MACHINES:
+        raise OSError(f"system call numbers of {machine} are not known; known: {', '.join(MACHINES)}")
+    return MACHINES.index(machine)
+
+
+def syscall(name: str, *arguments: object) -> int:
+    """A system call of `_NUMBERS` by its name; integers are passed as C longs."""
+    number = _NUMBERS[name][machine_index()]
+    passed = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _checked(_LIBC.syscall(ctypes.c_long(number), *passed), name)
+
+
+def prctl(option: int, argument: object = 0, second: object = 0) -> None:
+    """prctl(2) with the remaining arguments zero."""
+    longs = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in (argument, second, 0, 0)]
+    _checked(_LIBC.prctl(option, *longs), "prctl")
+
+
+def unshare(flags: int) -> None:
+    """Give this process namespaces of its own."""
+    _checked(_LIBC.unshare(flags), "unshare")
+
+
+def enter_pid_namespace(pidfd: int) -> None:
+    """Have later children born in the PID namespace of the process behind `pidfd`."""
+    _checked(_LIBC.setns(pidfd, CLONE_NEWPID), "setns")
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    """mount(2)."""
+    result = _LIBC.mount(
+        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode() if data else None
+    )
+    _checked(result, f"mount {target}")
+
+
+def detach(target: str) -> None:
+    """Unmount `target` even where it is in use; what uses it keeps it until the end."""
+    _checked(_LIBC.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+
+
+def make_read_only(target: str) -> None:
+    """Make a mount and all below it read-only, without set-user-ID files and devices."""
+    attributes = struct.pack("<QQQQ", MS_RDONLY | MS_NOSUID, 0, 0, 0)
+    syscall("mount_setattr", _AT_FDCWD, target.encode(), _AT_RECURSIVE, attributes, len(attributes))
+
+
+def pivot_root(new_root: str) -> None:
+    """Make the mount `new_root` the root and let go of the old one."""
+    os.chdir(new_root)
+    syscall("pivot_root", b".", b".")  # stacked on the same place: the old one is then on top
+    detach(".")
+    os.chdir("/")
+
+
+def keep_capabilities(*kept: int) -> None:
+    """Give up all capabilities but `kept` (effective and permitted; none are inheritable)."""
+    bits = sum(1 << number for number in kept)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
+    syscall("capset", header, struct.pack("<6I", low, low, 0, high, high, 0))
+
+
+class NamespaceInit:
+    """Starts processes that are the first of a new PID namespace and do nothing but keep it alive.
+
+    Such a process shares this one's memory (so it costs next to nothing) and sleeps in libc's `pause`. It reaps the
+    orphans of its namespace by ignoring SIGCHLD. When it is killed, the kernel kills all that is left in the
+    namespace. One at a time: they share a stack.
+    """
+
+    def __init__(self) -> None:
+        self._size = 64 << 10
+        self._stack = mmap.mmap(-1, self._size)
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self._stack))
+        self._top = ctypes.c_void_p((base + self._size) & ~15)
+        self._pause = ctypes.cast(_LIBC.pause, ctypes.c_void_p)
+        _LIBC.clone.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
+
+    def start(self) -> int:
+        """Start one and return its process id."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        flags = CLONE_VM | CLONE_NEWPID | signal.SIGCHLD
+        try:
+            return _checked(_LIBC.clone(self._pause, self._top, flags, None), "clone")
+        finally:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _checked(result: int, name: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result

@@ -1,0 +1,76 @@
+"""Tests that give a program stdin and compare what it prints. The expected output never leaves the judge."""
+
+from __future__ import annotations
+
+import itertools
+
+from .asserts import shown
+from .classify import FORBIDDEN, MEMORY, OUTPUT, TIMEOUT, WRONG_ANSWER, Failure, failure_in
+from .execution import Execution, ForkServer, Limits
+from .plan import StdioTest
+from .remote import Link
+from .stops import CandidateGone
+from .tally import Tally
+
+_POINTLESS_AFTER = {"syntax", "indentation", TIMEOUT, MEMORY, OUTPUT, FORBIDDEN}
+"""After these the other cases would cost much or come to the same."""
+
+
+def judge_scripts(server: ForkServer, tests: list[StdioTest], source: str, limits: Limits, tally: Tally) -> None:
+    """Run the program once for each test, each time in a process of its own, and add what came of it to `tally`.
+
+    Raises:
+        SandboxBroken: the sandbox is at fault.
+    """
+    for number, test in enumerate(tests, start=1):
+        failure = _judge_case(server, test, source, limits, tally)
+        if failure is None:
+            tally.passed += 1
+            continue
+        tally.fail(failure, f"stdin case {number}: {shown(test.stdin.decode('utf-8', 'replace'))}")
+        if failure.error_type in _POINTLESS_AFTER:
+            return
+
+
+def _judge_case(server: ForkServer, test: StdioTest, source: str, limits: Limits, tally: Tally) -> Failure | None:
+    execution = server.run(limits, test.stdin)
+    try:
+        failure = _run_to_end(execution, source)
+    finally:
+        execution.close()
+    late = execution.over_limits()
+    if late is not None and (failure is None or late.error_type == OUTPUT):
+        failure = late
+    failure = execution.true_cause(failure) if failure else None
+    stdout = tally.add_end_of(execution)
+    return failure or difference(stdout, test.expected)
+
+
+def _run_to_end(execution: Execution, source: str) -> Failure | None:
+    """What went wrong while the program ran; None if it ended with code 0 and no exception."""
+    link = Link(execution)
+    try:
+        link.run_script(source)
+    except CandidateGone:
+        return None if link.finished else link.failure
+    except Exception as error:  # the program's own
+        execution.wait_for_exit()
+        return failure_in(error)
+    return Failure(FORBIDDEN, "the program answered a question that nobody asked")
+
+
+def difference(printed: str, expected: str) -> Failure | None:
+    """The first line that is not as expected; blanks at the end of lines and newlines at the end are no matter."""
+    pairs = itertools.zip_longest(_lines(printed), _lines(expected))
+    for number, (got, wanted) in enumerate(pairs, start=1):
+        if got != wanted:
+            return Failure(WRONG_ANSWER, f"line {number}: {_line(got)} != {_line(wanted)}")
+    return None
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]
+
+
+def _line(text: str | None) -> str:
+    return "no line" if text is None else shown(text)
