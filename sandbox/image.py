@@ -30,20 +30,24 @@ BUILD_LIMIT_S = 1800
 OTHER_BASE = "name a base that this machine has, with python3 >= 3.10, with `--base IMAGE`"
 
 
-def guest_hash() -> str:
-    """Hash of the guest's sources, as 64 hex digits: what an image must bear to fit this host."""
+def sources(folder: Path) -> dict[str, bytes]:
+    """The Python files below a folder, by relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+
+
+def hash_of(files: dict[str, bytes]) -> str:
+    """Hash of names and contents, as 64 hex digits."""
     digest = hashlib.sha256()
-    for path in _guest_files():
-        digest.update(json.dumps(path.relative_to(GUEST).as_posix()).encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, data in files.items():
+        digest.update(json.dumps([name, hashlib.sha256(data).hexdigest()]).encode())
     return digest.hexdigest()
 
 
-def _guest_files() -> list[Path]:
-    return sorted(GUEST.rglob("*.py"))
-
-
-DEFAULT_IMAGE = f"rlcode-sandbox:{guest_hash()[:12]}"
+# Read once: an update of the files under a running process changes neither what it speaks nor what it builds.
+_GUEST_SOURCES = sources(GUEST)
+GUEST_HASH = hash_of(_GUEST_SOURCES)
+"""What an image must bear to fit this host."""
+DEFAULT_IMAGE = f"rlcode-sandbox:{GUEST_HASH[:12]}"
 
 
 def find(client: DockerClient, image: str = DEFAULT_IMAGE) -> str:
@@ -58,7 +62,7 @@ def find(client: DockerClient, image: str = DEFAULT_IMAGE) -> str:
         found = client.images.get(image)
     except docker.errors.ImageNotFound:
         raise SandboxUnavailableError(f"there is no Docker image {image}; make it with `{_command(image)}`") from None
-    if found.labels.get(HASH_LABEL) != guest_hash():
+    if found.labels.get(HASH_LABEL) != GUEST_HASH:
         raise SandboxUnavailableError(
             f"the Docker image {image} was not built from this version of rlcode; rebuild it with `{_command(image)}`"
         )
@@ -84,7 +88,8 @@ def build(
     import docker.errors
     import requests
 
-    context = _context({"Dockerfile": dockerfile(base, packages).encode(), **_guest_sources()})
+    guest = {f"guest/{name}": data for name, data in _GUEST_SOURCES.items()}
+    context = _context({"Dockerfile": dockerfile(base, packages).encode(), **guest})
     # Without packages nothing is fetched by the steps: no network also suits an engine that has no bridge.
     network = None if packages else "none"
     try:
@@ -123,17 +128,13 @@ def dockerfile(base: str, packages: Sequence[str] = ()) -> str:
         # The root is read-only at run time: byte code that is not here now is compiled at each start.
         _run("-m", "compileall", "-q", f"{GUEST_ROOT}/guest"),
         "ENTRYPOINT []",
-        f"LABEL {HASH_LABEL}={guest_hash()}",
+        f"LABEL {HASH_LABEL}={GUEST_HASH}",
     ]
     return "\n".join(steps) + "\n"
 
 
 def _run(*arguments: str) -> str:
     return "RUN " + json.dumps(["python3", *arguments])
-
-
-def _guest_sources() -> dict[str, bytes]:
-    return {f"guest/{path.relative_to(GUEST).as_posix()}": path.read_bytes() for path in _guest_files()}
 
 
 def _context(files: dict[str, bytes]) -> io.BytesIO:

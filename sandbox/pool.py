@@ -211,6 +211,7 @@ def _open_docker(workers: int, image: str) -> Sandbox:
 
 
 def _open_local(workers: int) -> Sandbox:
-    from sandbox.local import LocalWorker
+    from sandbox.local import LocalWorker, open_check
 
+    open_check()
     return WorkerPool(LocalWorker, workers, backend="local")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import docker
 import pytest
@@ -63,19 +62,19 @@ def test_the_same_sources_give_the_same_image(engine: docker.DockerClient) -> No
     assert images.build(engine, BASE, TAG) == images.build(engine, BASE, TAG)
 
 
-def test_the_default_name_changes_with_the_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = images.guest_hash()
-    assert f"rlcode-sandbox:{before[:12]}" == images.DEFAULT_IMAGE
-    (tmp_path / "judge.py").write_text("print(1)\n")
-    monkeypatch.setattr(images, "GUEST", tmp_path)
-    assert images.guest_hash() != before
+def test_the_default_name_changes_with_the_guest() -> None:
+    files = images.sources(images.GUEST)
+    assert f"rlcode-sandbox:{images.hash_of(files)[:12]}" == images.DEFAULT_IMAGE
+    changed = {**files, "judge.py": files["judge.py"] + b"\n"}
+    renamed = {("other.py" if name == "judge.py" else name): data for name, data in files.items()}
+    assert len({images.hash_of(files), images.hash_of(changed), images.hash_of(renamed)}) == 3
 
 
 def test_an_image_of_another_version_is_refused_with_the_command_to_run(
     engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images.build(engine, BASE, TAG)
-    monkeypatch.setattr(images, "guest_hash", lambda: "0" * 64)
+    monkeypatch.setattr(images, "GUEST_HASH", "0" * 64)
     with pytest.raises(SandboxUnavailableError, match=f"rlcode sandbox build --tag {TAG}"):
         images.find(engine, TAG)
 
