@@ -112,7 +112,8 @@ def _take_descriptors(fds: list[int]) -> None:
     link, *standard = fds
     for number, fd in enumerate(standard):
         os.dup2(fd, number)
-    os.dup2(link, CANDIDATE_FD, inheritable=False)
+    if link != CANDIDATE_FD:  # to itself it can't be copied
+        os.dup2(link, CANDIDATE_FD, inheritable=False)
     os.closerange(CANDIDATE_FD + 1, _MOST_FILES)
 
 
