@@ -142,21 +142,26 @@ def sandbox(engine: docker.DockerClient) -> Iterator[DockerSandbox]:
         yield opened
 
 
-def test_a_program_reaches_no_network(sandbox: DockerSandbox) -> None:
-    found = printed(
-        sandbox,
-        """
-        import socket
-        print(*[name for _, name in socket.if_nameindex()])
-        for address in ("172.17.0.1", "169.254.169.254", "8.8.8.8"):
-            try:
-                socket.create_connection((address, 80), timeout=1)
-                print("connected to", address)
-            except OSError as error:
-                print(error.errno)
-        """,
-    )
-    assert found.split() == ["lo", "101", "101", "101"]
+REACH = """
+import socket
+print(*[name for _, name in socket.if_nameindex()])
+for address in ("172.17.0.1", "169.254.169.254", "8.8.8.8"):
+    try:
+        socket.create_connection((address, 80), timeout=1)
+        print("connected")
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def test_even_root_in_a_container_reaches_no_network(engine: docker.DockerClient, worker: DockerWorker) -> None:
+    found = engine.containers.get(worker.container_id).exec_run(["python3", "-c", REACH])
+    assert found.output.split() == [b"lo", b"101", b"101", b"101"]
+
+
+def test_a_program_has_no_sockets(sandbox: DockerSandbox) -> None:
+    (verdict,) = judged(sandbox, program(REACH))
+    assert (verdict.error_type, verdict.exception) == (ErrorType.OS, "PermissionError")
 
 
 def test_a_program_writes_nowhere_but_in_its_own_folder(sandbox: DockerSandbox) -> None:
@@ -311,7 +316,7 @@ def test_leftovers_of_dead_processes_are_removed_and_of_others_are_not(engine: d
     foreign = engine.containers.create(images.find(engine), ["true"])
     try:
         assert remove_leftovers(engine) >= 2
-        left = {container.id for container in engine.containers.list(all=True)}
+        left = {container.id for container in engine.containers.list(all=True, sparse=True)}
         assert {alive.id, elsewhere.id, foreign.id} <= left
         assert not {dead.id, reused.id} & left
     finally:
@@ -391,7 +396,7 @@ def test_a_container_that_does_not_answer_is_a_lost_worker_and_is_removed(
         worker.ask(request_for(1, CONTROL), 1.0)
     assert time.monotonic() - started < 5
     worker.kill()
-    assert name not in [container.id for container in engine.containers.list(all=True)]
+    assert name not in [container.id for container in containers(engine)]
 
 
 def test_the_pool_goes_on_when_containers_are_killed_under_it(engine: docker.DockerClient) -> None:
@@ -416,10 +421,10 @@ def test_a_worker_can_be_killed_twice_and_before_it_started(engine: docker.Docke
 
 
 def test_an_image_that_is_no_judge_does_not_start_and_leaves_nothing(engine: docker.DockerClient) -> None:
-    before = {container.id for container in engine.containers.list(all=True)}
+    before = {container.id for container in containers(engine)}
     with pytest.raises(SandboxError, match=r"did not start.*guest"):
         DockerWorker(engine, engine.images.get(BASE).id, UidSpace.of(engine)).start()
-    assert {container.id for container in engine.containers.list(all=True)} == before
+    assert {container.id for container in containers(engine)} == before
 
 
 def test_a_large_program_gets_through(sandbox: DockerSandbox) -> None:
