@@ -14,30 +14,26 @@ import pytest
 
 from rlcode.errors import InputError, SandboxUnavailableError
 from sandbox import image as images
-from sandbox.docker import connect
 from sandbox.main import main
 
-BASE = os.environ.get("RLCODE_TEST_BASE", "rlcode-base:bookworm")
 TAG = f"rlcode-sandbox-test:{os.getpid()}"
 OTHER_BASE = f"rlcode-base-test:{os.getpid()}"
 
 
-@pytest.fixture
-def engine() -> Iterator[docker.DockerClient]:
-    client = connect()
-    yield client
+@pytest.fixture(autouse=True)
+def _no_image_stays(engine: docker.DockerClient) -> Iterator[None]:
+    yield
     for tag in (TAG, OTHER_BASE):
-        if client.images.list(name=tag):
-            client.images.remove(tag, force=True)
-    client.close()
+        if engine.images.list(name=tag):
+            engine.images.remove(tag, force=True)
 
 
 @pytest.fixture
-def base(engine: docker.DockerClient) -> Callable[[str], str]:
+def base(engine: docker.DockerClient, base_image: str) -> Callable[[str], str]:
     """Makes a base image from further lines of a Dockerfile."""
 
     def make(lines: str) -> str:
-        recipe = io.BytesIO(f"FROM {BASE}\n{lines}\n".encode())
+        recipe = io.BytesIO(f"FROM {base_image}\n{lines}\n".encode())
         engine.images.build(fileobj=recipe, tag=OTHER_BASE, rm=True, network_mode="none")
         return OTHER_BASE
 
@@ -49,8 +45,8 @@ def inside(engine: docker.DockerClient, image: str, code: str) -> str:
     return output.decode().strip()
 
 
-def test_the_image_holds_the_guest_and_is_found_by_name(engine: docker.DockerClient) -> None:
-    built = images.build(engine, BASE, TAG)
+def test_the_image_holds_the_guest_and_is_found_by_name(engine: docker.DockerClient, base_image: str) -> None:
+    built = images.build(engine, base_image, TAG)
     assert built.startswith("sha256:")
     assert images.find(engine, TAG) == built
     files = inside(engine, TAG, "import os; print(*os.listdir('/opt/rlcode/guest'))").split()
@@ -58,8 +54,8 @@ def test_the_image_holds_the_guest_and_is_found_by_name(engine: docker.DockerCli
     assert "__pycache__" in files
 
 
-def test_the_same_sources_give_the_same_image(engine: docker.DockerClient) -> None:
-    assert images.build(engine, BASE, TAG) == images.build(engine, BASE, TAG)
+def test_the_same_sources_give_the_same_image(engine: docker.DockerClient, base_image: str) -> None:
+    assert images.build(engine, base_image, TAG) == images.build(engine, base_image, TAG)
 
 
 def test_the_default_name_changes_with_the_guest() -> None:
@@ -71,9 +67,9 @@ def test_the_default_name_changes_with_the_guest() -> None:
 
 
 def test_an_image_of_another_version_is_refused_with_the_command_to_run(
-    engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+    engine: docker.DockerClient, base_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images.build(engine, BASE, TAG)
+    images.build(engine, base_image, TAG)
     monkeypatch.setattr(images, "GUEST_HASH", "0" * 64)
     with pytest.raises(SandboxUnavailableError, match=f"rlcode sandbox build --tag {TAG}"):
         images.find(engine, TAG)
@@ -100,11 +96,11 @@ def test_a_base_without_python_is_refused(engine: docker.DockerClient) -> None:
 
 
 def test_a_base_whose_python_is_too_old_is_refused(
-    engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+    engine: docker.DockerClient, base_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "OLDEST_PYTHON", (99, 0))
     with pytest.raises(InputError, match="python3 is older"):
-        images.build(engine, BASE, TAG)
+        images.build(engine, base_image, TAG)
 
 
 def test_a_base_with_a_volume_is_refused_and_leaves_no_image(
@@ -127,16 +123,16 @@ def test_user_and_entrypoint_of_the_base_do_not_stay(engine: docker.DockerClient
 
 
 def test_packages_are_installed_only_on_request() -> None:
-    assert "pip" not in images.dockerfile(BASE)
+    assert "pip" not in images.dockerfile("base")
     assert '"pip", "install", "--no-cache-dir", "numpy", "sympy==1.13"' in images.dockerfile(
-        BASE, ["numpy", "sympy==1.13"]
+        "base", ["numpy", "sympy==1.13"]
     )
 
 
 def test_the_command_builds_and_prints_name_and_id(
-    engine: docker.DockerClient, capsys: pytest.CaptureFixture[str]
+    engine: docker.DockerClient, base_image: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["build", "--base", BASE, "--tag", TAG]) == 0
+    assert main(["build", "--base", base_image, "--tag", TAG]) == 0
     assert capsys.readouterr().out.split() == [TAG, images.find(engine, TAG)]
 
 

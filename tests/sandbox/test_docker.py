@@ -27,7 +27,6 @@ from sandbox.docker import (
     DockerSandbox,
     DockerWorker,
     UidSpace,
-    connect,
     docker_available,
     remove_leftovers,
 )
@@ -35,21 +34,8 @@ from sandbox.keeper import CONTROL, request_for
 from sandbox.protocol import Job
 from sandbox.worker import WorkerLost
 
-BASE = os.environ.get("RLCODE_TEST_BASE", "rlcode-base:bookworm")
 CHECK = TestCase(TestKind.CHECK, code="def check(candidate):\n    assert candidate() == 1\n")
 PROBLEM = Problem("test/1", "", (CHECK,), entry_point="f")
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[docker.DockerClient]:
-    """The engine, with the sandbox image on it."""
-    client = connect()
-    try:
-        images.find(client)
-    except SandboxUnavailableError:
-        images.build(client, BASE)
-    yield client
-    client.close()
 
 
 @pytest.fixture
@@ -420,10 +406,12 @@ def test_a_worker_can_be_killed_twice_and_before_it_started(engine: docker.Docke
     worker.kill()
 
 
-def test_an_image_that_is_no_judge_does_not_start_and_leaves_nothing(engine: docker.DockerClient) -> None:
+def test_an_image_that_is_no_judge_does_not_start_and_leaves_nothing(
+    engine: docker.DockerClient, base_image: str
+) -> None:
     before = {container.id for container in containers(engine)}
     with pytest.raises(SandboxError, match=r"did not start.*guest"):
-        DockerWorker(engine, engine.images.get(BASE).id, UidSpace.of(engine)).start()
+        DockerWorker(engine, engine.images.get(base_image).id, UidSpace.of(engine)).start()
     assert {container.id for container in containers(engine)} == before
 
 
