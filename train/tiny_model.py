@@ -1,4 +1,4 @@
-"""Make the quickstart's base model: a tokenizer and a half-million-parameter Qwen2, trained from nothing.
+"""Make the quickstart's base model: a tokenizer and a Qwen2 of 0.4 million parameters, trained from nothing.
 
 This is the one model here that is not trained with TRL: a plain loop over the tiny world's corpus, on the CPU, in
 about a minute. It does not aim at a good model. It makes one that fails now and then, in many ways, as a base model
@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from rlcode.tiny.corpus import make_corpus
-from rlcode.tiny.tasks import FULL_WORLD, World
+from rlcode.tiny.tasks import FULL_WORLD, SMALL_WORLD, World
 
 # A tokenizer that lies beside a Qwen2 model is given this split on loading, whatever it was trained with. The split
 # also ends a token at each newline, so that a prompt and its completion never merge.
@@ -46,7 +46,7 @@ class TinyRecipe:
     """How to train the tiny model. The defaults are the quickstart's full preset."""
 
     examples: int = 16_000
-    bug_scale: float = 0.85
+    bug_scale: float = 0.7
     batch_size: int = 16
     learning_rate: float = 3e-3
     layers: int = 3
@@ -54,6 +54,8 @@ class TinyRecipe:
 
 
 FULL_RECIPE = TinyRecipe()
+CI_RECIPE = TinyRecipe(examples=8_000, bug_scale=0.85, layers=2, world=SMALL_WORLD)
+"""A third of the work: the lists alone, two steps at most."""
 
 
 def train_tiny_model(
@@ -97,7 +99,7 @@ def train_tokenizer(corpus: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
     )
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, layers: int = 4) -> Qwen2ForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerFast, layers: int) -> Qwen2ForCausalLM:
     """A Qwen2 with random weights, in fp32. Heads have 32 dimensions: vLLM's CPU attention has no smaller ones."""
     return Qwen2ForCausalLM(
         Qwen2Config(

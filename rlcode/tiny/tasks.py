@@ -23,7 +23,7 @@ LIMITS = Limits(time_s=0.2, memory_mb=512, output_kb=64)
 """Right programs need a millisecond; the ones that never end should not cost more than they must."""
 
 _STEP_COUNT_WEIGHTS = (4, 4, 2)
-_MAX_DRAWS_PER_PROBLEM = 1000
+_MAX_IDLE_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,15 @@ def make_problems(split: Split, count: int, seed: int, world: World = FULL_WORLD
     """
     problems: dict[str, Problem] = {}
     draws = draw_tasks(split, f"{split}/{seed}", world)
-    for _ in range(count * _MAX_DRAWS_PER_PROBLEM):
-        if len(problems) == count:
-            return list(problems.values())
+    idle = 0
+    while len(problems) < count:
         task = next(draws)
-        if task.sequence not in problems:
+        idle = idle + 1 if task.sequence in problems else 0
+        if idle == 0:
             problems[task.sequence] = to_problem(task)
-    raise ValueError(f"{world} has no {count} different problems in the split {split!r}; ask for fewer")
+        if idle > _MAX_IDLE_DRAWS:
+            raise ValueError(f"{world} has no {count} different problems in the split {split!r}; ask for fewer")
+    return list(problems.values())
 
 
 def to_problem(task: Task) -> Problem:
