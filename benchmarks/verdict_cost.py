@@ -1,0 +1,346 @@
+"""What a verdict costs: CPU time per program in each sandbox, against the least that running a program can cost.
+
+The limit is a warm interpreter that forks, compiles, executes and exits, with no isolation and no verdict, measured
+with the same interpreter as the sandbox beside it. CPU time, not wall time: a container gets a scheduling share of its
+own, so wall time flatters it on a busy machine. All systems take turns within each round, and a round's ratio compares
+neighbours in time.
+
+Run: python benchmarks/verdict_cost.py --data FOLDER-WITH-HumanEval.jsonl.gz [--rounds 7] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import docker
+from rich.console import Console
+from rich.table import Table
+
+from rlcode.data.registry import load_problems
+from rlcode.types import Limits, Problem, Program, Verdict
+from sandbox.docker import connect
+from sandbox.image import DEFAULT_IMAGE
+from sandbox.pool import open_sandbox, usable_cores
+from sandbox.protocol import Job, Sandbox
+
+ENGINE_PROCESSES = ("dockerd", "containerd", "containerd-shim")
+
+# Reads [modules, sources]; prints the CPU and wall seconds that the sources took and how many failed.
+BARE = """
+import gc, json, os, resource, sys, time
+modules, sources = json.load(open(sys.argv[1])) if len(sys.argv) > 1 else json.load(sys.stdin)
+for name in modules:
+    __import__(name)
+gc.freeze()
+def cpu():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+def run(source):
+    pid = os.fork()
+    if pid:
+        return os.waitpid(pid, 0)[1]
+    status = 1
+    try:
+        exec(compile(source, "program", "exec"), {"__name__": "program"})
+        status = 0
+    finally:
+        os._exit(status)
+used, started = cpu(), time.monotonic()
+failed = sum(run(source) != 0 for source in sources)
+print(json.dumps([cpu() - used, time.monotonic() - started, failed]))
+"""
+
+
+@dataclass
+class Measurement:
+    """One system, round by round."""
+
+    name: str
+    limit: str
+    """The bare system that it is compared with; its own name for a bare system."""
+    workers_ms: list[float] = field(default_factory=list)
+    """CPU time per program where the programs run."""
+    host_ms: list[float] = field(default_factory=list)
+    """In this process, which hands out jobs and reads verdicts."""
+    engine_ms: list[float] = field(default_factory=list)
+    """In the Docker engine, which carries the streams."""
+    per_s: list[float] = field(default_factory=list)
+    not_passed: int = 0
+
+    @property
+    def cpu_ms(self) -> list[float]:
+        return [sum(parts) for parts in zip(self.workers_ms, self.host_ms, self.engine_ms, strict=True)]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds on the clock or consumed so far."""
+
+    workers: float
+    host: float
+    engine: float
+    wall: float
+
+    def since(self, before: Costs) -> Costs:
+        return Costs(
+            self.workers - before.workers, self.host - before.host, self.engine - before.engine, self.wall - before.wall
+        )
+
+
+Round = Callable[[], tuple[Costs, int]]
+"""Runs all programs once; also gives how many did not pass."""
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    problems = load_problems("humaneval", arguments.data / "HumanEval.jsonl.gz")
+    with ExitStack() as stack:
+        systems = open_systems(stack, problems, arguments)
+        measurements = measure(systems, len(problems), arguments.rounds)
+    report(measurements, len(problems), arguments)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(as_json(measurements, len(problems), arguments), indent=1) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with HumanEval.jsonl.gz")
+    parser.add_argument("--backends", nargs="+", default=["docker", "local"], choices=["docker", "local"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    return parser.parse_args()
+
+
+def open_systems(
+    stack: ExitStack, problems: list[Problem], arguments: argparse.Namespace
+) -> list[tuple[Measurement, Round]]:
+    """The systems by turns: before each sandbox, the bare limit with its interpreter."""
+    systems: list[tuple[Measurement, Round]] = []
+    workers = arguments.workers
+    for backend in arguments.backends:
+        bare = f"bare, {backend}'s Python"
+        systems.append((Measurement(bare, bare), bare_round(stack, backend, problems, workers)))
+        sandbox = stack.enter_context(open_sandbox(backend, workers))
+        systems.append((Measurement(backend, bare), sandbox_round(stack, sandbox, problems)))
+    return systems
+
+
+def measure(systems: list[tuple[Measurement, Round]], programs: int, rounds: int) -> list[Measurement]:
+    """Run each system once to warm it up, then `rounds` times by turns."""
+    for number in range(rounds + 1):
+        for measurement, run in systems:
+            costs, not_passed = run()
+            measurement.not_passed += not_passed
+            if number:
+                measurement.workers_ms.append(1000 * costs.workers / programs)
+                measurement.host_ms.append(1000 * costs.host / programs)
+                measurement.engine_ms.append(1000 * costs.engine / programs)
+                measurement.per_s.append(programs / costs.wall)
+    return [measurement for measurement, _ in systems]
+
+
+# The limit.
+
+
+def bare_round(stack: ExitStack, backend: str, problems: list[Problem], workers: int) -> Round:
+    """Rounds of the bare limit, in as many processes at once as the sandbox has workers."""
+    sources = [bare_source(problem) for problem in problems]
+    modules = sorted(set(itertools.chain.from_iterable(map(imported, sources))))
+    shares = [json.dumps([modules, sources[start::workers]]) for start in range(workers)]
+    run_share = run_on_host
+    if backend == "docker":
+        client = connect()
+        stack.callback(client.close)
+
+        def run_share(share: str) -> str:
+            return run_in_container(client, share)
+
+    def run() -> tuple[Costs, int]:
+        with ThreadPoolExecutor(workers) as threads:
+            results = [json.loads(output.splitlines()[-1]) for output in threads.map(run_share, shares)]
+        cpu_s, wall_s, failed = zip(*results, strict=True)
+        return Costs(sum(cpu_s), 0.0, 0.0, max(wall_s)), sum(failed)
+
+    return run
+
+
+def bare_source(problem: Problem) -> str:
+    """Program and tests in one, as a sandbox without isolation would run them."""
+    (test,) = problem.tests
+    return f"{problem.reference_solution}\n{test.code}\ncheck({problem.entry_point})\n"
+
+
+def imported(source: str) -> Iterator[str]:
+    """Modules that the program imports; a warm interpreter has them already."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def run_on_host(share: str) -> str:
+    command = [sys.executable, "-c", BARE]
+    return subprocess.run(command, input=share, capture_output=True, text=True, check=True).stdout
+
+
+def run_in_container(client: docker.DockerClient, share: str) -> str:
+    """The same in a plain container of the sandbox's image."""
+    container = client.containers.create(
+        DEFAULT_IMAGE, ["python3", "-c", BARE, "/share.json"], network_mode="none", entrypoint=[]
+    )
+    try:
+        container.put_archive("/", archive("share.json", share.encode()))
+        container.start()
+        container.wait(timeout=600)
+        return str(container.logs(stdout=True, stderr=False).decode())
+    finally:
+        container.remove(force=True)
+
+
+def archive(name: str, data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+# The sandboxes.
+
+
+def sandbox_round(stack: ExitStack, sandbox: Sandbox, problems: list[Problem]) -> Round:
+    """Rounds of a sandbox."""
+    jobs = [Job(problem, Program(problem.reference_solution, "reference"), Limits()) for problem in problems]
+    in_docker = sandbox.backend == "docker"
+    workers_cpu = container_meter(stack) if in_docker else descendants_cpu
+
+    def costs() -> Costs:
+        return Costs(workers_cpu(), time.process_time(), engine_cpu() if in_docker else 0.0, time.monotonic())
+
+    def run() -> tuple[Costs, int]:
+        before = costs()
+        results = list(sandbox.judge(jobs))
+        after = costs()
+        passed = sum(isinstance(result, Verdict) and result.passed for result in results)
+        return after.since(before), len(results) - passed
+
+    return run
+
+
+def container_meter(stack: ExitStack) -> Callable[[], float]:
+    """CPU seconds of all containers of this process, as the kernel accounts them."""
+    from sandbox import owners
+
+    client = connect()
+    stack.callback(client.close)
+    label = f"{owners.OWNER_LABEL}={owners.labels()[owners.OWNER_LABEL]}"
+
+    def cpu() -> float:
+        found = client.containers.list(filters={"label": label})
+        return (
+            sum(one.stats(stream=False, one_shot=True)["cpu_stats"]["cpu_usage"]["total_usage"] for one in found) / 1e9
+        )
+
+    return cpu
+
+
+def descendants_cpu() -> float:
+    """CPU seconds of all processes below this one, with what they have reaped."""
+    parents = {pid: int(fields[1]) for pid, _, fields in processes()}
+    below = {pid for pid in parents if os.getpid() in ancestors(pid, parents)}
+    return sum(ticks(fields, 11, 15) for pid, _, fields in processes() if pid in below)
+
+
+def ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    while pid in parents:
+        pid = parents[pid]
+        yield pid
+
+
+def engine_cpu() -> float:
+    """CPU seconds of the engine's own processes, which carry the streams; none are seen where it is remote."""
+    return sum(ticks(fields, 11, 13) for _, name, fields in processes() if name.startswith(ENGINE_PROCESSES))
+
+
+def processes() -> Iterator[tuple[int, str, list[str]]]:
+    """Number, name and further fields of `/proc/PID/stat` of each process."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                head, _, rest = (folder / "stat").read_text().rpartition(")")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it ended meanwhile
+            yield int(folder.name), head.partition("(")[2], rest.split()
+
+
+def ticks(fields: list[str], first: int, end: int) -> float:
+    return sum(map(int, fields[first:end])) / os.sysconf("SC_CLK_TCK")
+
+
+# The report.
+
+
+def ratios(measurement: Measurement, measurements: list[Measurement]) -> list[float]:
+    """The limit's CPU time over the system's, round by round: 1.00 is the limit."""
+    (limit,) = [other for other in measurements if other.name == measurement.limit]
+    return [least / own for least, own in zip(limit.cpu_ms, measurement.cpu_ms, strict=True)]
+
+
+def report(measurements: list[Measurement], programs: int, arguments: argparse.Namespace) -> None:
+    table = Table(
+        title=f"{programs} HumanEval reference programs, {arguments.workers} workers, {arguments.rounds} rounds"
+    )
+    table.add_column("system")
+    for heading in (
+        "CPU ms per program",
+        "worker + host + engine",
+        "ratio to bare",
+        "programs per second",
+        "not passed",
+    ):
+        table.add_column(heading, justify="right")
+    for one in measurements:
+        parts = " + ".join(f"{statistics.median(part):.2f}" for part in (one.workers_ms, one.host_ms, one.engine_ms))
+        compared = spread(ratios(one, measurements)) if one.limit != one.name else "1.00"
+        table.add_row(one.name, spread(one.cpu_ms), parts, compared, spread(one.per_s, 0), str(one.not_passed))
+    Console(width=140).print(table)
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median, and the least and greatest value."""
+    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}–{max(values):.{digits}f}]"
+
+
+def as_json(measurements: list[Measurement], programs: int, arguments: argparse.Namespace) -> dict[str, object]:
+    return {
+        "programs": programs,
+        "workers": arguments.workers,
+        "cores": usable_cores(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "image": DEFAULT_IMAGE,
+        "systems": [{**asdict(one), "cpu_ms": one.cpu_ms, "ratio": ratios(one, measurements)} for one in measurements],
+    }
+
+
+if __name__ == "__main__":
+    main()
