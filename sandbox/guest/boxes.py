@@ -75,7 +75,8 @@ class ContainerBox:
         pass
 
     def enter(self) -> None:
-        _go_home(self._folder)
+        os.environ["HOME"] = os.environ["TMPDIR"] = self._folder
+        os.chdir(self._folder)
         os.umask(0o022)
         os.setresgid(self._uid, self._uid, self._uid)
         os.setresuid(self._uid, self._uid, self._uid)
@@ -140,7 +141,7 @@ class NamespaceBox:
         kernel.enter_pid_namespace(self._home)
 
     def enter(self) -> None:
-        _go_home(namespaces.WORK)
+        os.chdir(namespaces.WORK)
         kernel.keep_capabilities()
         if self._fence is not None:
             landlock.restrict(self._fence)
@@ -159,11 +160,6 @@ class NamespaceBox:
             os.close(self._fence)
             self._fence = namespaces.fence()
         self._untouched = _fingerprint(namespaces.WORK)
-
-
-def _go_home(folder: str) -> None:
-    os.chdir(folder)
-    os.environ["HOME"] = os.environ["TMPDIR"] = folder
 
 
 def _remains(status: int, usage: resource.struct_rusage, leftover: str | None) -> Remains:

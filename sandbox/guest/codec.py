@@ -190,6 +190,10 @@ def _write_range(value: range) -> dict[str, Any] | None:
     return {"r": bounds} if small and len(value) <= MAX_RANGE else None
 
 
+def _write_type(value: type) -> dict[str, Any] | None:
+    return {"T": value.__name__} if _TYPES.get(value.__name__) is value else None
+
+
 def _write_fraction(value: Fraction) -> dict[str, Any] | None:
     parts = [value.numerator, value.denominator]
     return {"q": parts} if all(part.bit_length() <= _JSON_INT_BITS for part in parts) else None
@@ -214,7 +218,7 @@ _RARE: tuple[tuple[type, Callable[[Any], dict[str, Any] | None]], ...] = (
     (Decimal, _write_decimal),
     (Fraction, _write_fraction),
     (type(...), lambda value: {"e": 0}),
-    (type, lambda value: {"T": value.__name__} if _TYPES.get(value.__name__) is value else None),
+    (type, _write_type),
 )
 
 

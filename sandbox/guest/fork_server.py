@@ -31,12 +31,12 @@ CANDIDATE_FD = 3
 MAX_MESSAGE = 1 << 16
 _MOST_FILES = 256
 _CPU_SLACK_S = 2
-# What programs import most; each is loaded once instead of in every program.
+# What programs import most; each is loaded once instead of in every program. The rest would cost each fork more than
+# the few programs that use it gain.
 _WARM = (  # noqa: SIM905
-    "abc argparse array ast asyncio base64 bisect calendar cmath collections collections.abc concurrent.futures "
-    "contextlib copy csv dataclasses datetime decimal difflib enum fractions functools hashlib heapq html inspect io "
-    "itertools json logging math numbers operator os pathlib pickle pprint queue random re shutil statistics string "
-    "struct subprocess tempfile textwrap threading time traceback types typing unicodedata unittest uuid zlib"
+    "abc array base64 bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum "
+    "fractions functools hashlib heapq io itertools json math numbers operator os random re statistics string struct "
+    "textwrap threading time traceback types typing unicodedata"
 ).split()
 
 
@@ -47,6 +47,7 @@ class ForkServer:
         self._control = control
         self._box = box
         self._filter = seccomp.Filter()
+        self._link = candidate.Link(CANDIDATE_FD)  # what is made before the fork is not made for each program
 
     def serve(self) -> None:
         """Until the judge is gone."""
@@ -90,10 +91,8 @@ class ForkServer:
             _take_descriptors(fds)
             _limit(order, self._box.extra_processes)
             self._filter.apply()
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             gc.enable()
-            candidate.run(CANDIDATE_FD)
+            candidate.run(self._link)
         except BaseException:  # whatever it was: this process must never go on as a fork server
             traceback.print_exc()
         finally:
@@ -119,19 +118,17 @@ def _take_descriptors(fds: list[int]) -> None:
 
 def _limit(order: dict[str, Any], extra_processes: int) -> None:
     seconds = math.ceil(order["time_s"]) + _CPU_SLACK_S  # the judge's clock is exact; this is for when it is late
-    for what, most in (
-        (resource.RLIMIT_AS, order["memory_mb"] << 20),
-        (resource.RLIMIT_FSIZE, (order["output_kb"] << 10) + 1),  # one byte over the limit shows that it was met
-        (resource.RLIMIT_NPROC, order["processes"] + extra_processes),
-        (resource.RLIMIT_NOFILE, order["open_files"]),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-    ):
-        _, hard = resource.getrlimit(what)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+    _lower(resource.RLIMIT_AS, order["memory_mb"] << 20)
+    _lower(resource.RLIMIT_FSIZE, (order["output_kb"] << 10) + 1)  # one byte over the limit shows that it was met
+    _lower(resource.RLIMIT_NPROC, order["processes"] + extra_processes)
+    _lower(resource.RLIMIT_NOFILE, order["open_files"])
+    _lower(resource.RLIMIT_CPU, seconds)
+
+
+def _lower(limit: int, most: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (most, most))
 
 
 def _die_with_parent() -> None:
@@ -160,7 +157,11 @@ def _make_ready() -> None:
     own = {"", os.getcwd(), *os.environ.pop("PYTHONPATH", "").split(os.pathsep)}
     sys.path[:] = [path for path in sys.path if path not in own]
     sys.argv[:] = ["program.py"]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
+    _lower(resource.RLIMIT_NOFILE, _MOST_FILES)
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        _lower(limit, 0)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # too much output is to end a program, not to raise in it
+    os.environ["HOME"] = os.environ["TMPDIR"] = namespaces.WORK
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -174,6 +175,7 @@ def main() -> None:
         _enter_namespaces(control)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)  # programs may run under our user id
     server = ForkServer(control, NamespaceBox() if mode == "userns" else ContainerBox())
+    candidate.rehearse()
     gc.collect()
     gc.freeze()
     gc.disable()
