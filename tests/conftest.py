@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,3 +16,19 @@ def shared_data() -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     assert folder.is_dir(), f"{folder} is missing: it holds the benchmark files that the tests judge against"
     return folder
+
+
+def run_quickstart(output_dir: Path, engine: str, sandbox: str) -> Path:
+    """Run `rlcode quickstart --preset ci` as people do, in a process of its own; returns its run directory."""
+    command = [str(Path(sys.executable).with_name("rlcode")), "quickstart", "--preset", "ci"]
+    command += ["--engine", engine, "--sandbox", sandbox, "--output_dir", str(output_dir)]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return output_dir
+
+
+@pytest.fixture(scope="session")
+def quickstart_run(tmp_path_factory) -> Path:
+    """A finished quickstart: its model, problems and rollouts serve other tests."""
+    return run_quickstart(tmp_path_factory.mktemp("quickstart") / "run", "transformers", "docker")

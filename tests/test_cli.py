@@ -61,8 +61,28 @@ def test_a_file_of_the_user_that_hides_a_package_is_named(tmp_path: Path):
 def test_no_file_of_a_script_folder_hides_a_module():
     """A launched script's own folder comes first on `sys.path`."""
     root = Path(rlcode.__file__).parent.parent
-    reserved = sys.stdlib_module_names | {"rlcode", "sampling", "rewards", "sandbox", "train", "eval", "configs", "tests"}
-    reserved |= {"torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker", "accelerate", "evaluate"}
+    reserved = sys.stdlib_module_names | {
+        "rlcode",
+        "sampling",
+        "rewards",
+        "sandbox",
+        "train",
+        "eval",
+        "configs",
+        "tests",
+    }
+    reserved |= {
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "vllm",
+        "deepspeed",
+        "datasets",
+        "docker",
+        "accelerate",
+        "evaluate",
+    }
     for room in ("train", "eval", "sampling", "rewards"):
         names = {path.stem for path in (root / room).iterdir() if path.suffix == ".py" or path.is_dir()}
         assert not names & reserved, f"{room}/ has {names & reserved}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from trl.models import unwrap_model_for_generation
 
 from rlcode.errors import DataError, SandboxError
@@ -113,9 +114,10 @@ class PolicyRollouts:
             self.engine.policy_version = version
             return _sharing(self.engine, trainer)
         if changed:
-            path = self.adapters / f"v{version}"
-            save_policy(trainer, path, self.base_model, version)
-            self.engine.load_adapter(version, path)
+            # the first process writes, so all of them load from its directory
+            (path,) = broadcast_object_list([str(self.adapters / f"v{version}")])
+            save_policy(trainer, Path(path), self.base_model, version)
+            self.engine.load_adapter(version, Path(path))
         return nullcontext(trainer.accelerator.unwrap_model(trainer.model))
 
     def _check_policy(self, model: Any, completions: Sequence[Completion], trainer: Any) -> None:

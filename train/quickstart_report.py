@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from eval.pass_at_k import pass_at_k
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from transformers import TrainerCallback
 
+from eval.pass_at_k import pass_at_k
 from rlcode.types import ErrorType, Interval, Rollout
 
 T = TypeVar("T")

@@ -35,7 +35,9 @@ def engine(request, random_model: Path) -> Iterator[Engine]:
         yield engine
 
 
-def logprobs_by_hand(model: Path, adapter: Path | None, completion: Completion, temperature: float = 1.0) -> torch.Tensor:
+def logprobs_by_hand(
+    model: Path, adapter: Path | None, completion: Completion, temperature: float = 1.0
+) -> torch.Tensor:
     base = AutoModelForCausalLM.from_pretrained(model)
     if adapter is not None:
         from peft import PeftModel

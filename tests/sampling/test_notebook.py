@@ -92,5 +92,5 @@ def test_a_saved_notebook_goes_on_exactly_where_it_was(tmp_path_factory, before,
 def test_a_file_that_is_no_notebook_is_named(tmp_path: Path):
     path = tmp_path / "notebook.json"
     path.write_text("{}")
-    with pytest.raises(DataError, match="notebook.json"):
+    with pytest.raises(DataError, match=r"notebook\.json"):
         ErrorNotebook.load(path)

@@ -86,7 +86,9 @@ def test_a_resumed_run_draws_what_the_undisturbed_one_would_have(seed: int, coun
 def test_another_seed_draws_other_pairs():
     rollouts = one_problem(*[ErrorType.NAME] * 20)
     pool, notebook = build_pair_pool(rollouts), seen(rollouts)
-    assert draw_pairs(pool, UNIFORM, notebook, count=20, seed=0) != draw_pairs(pool, UNIFORM, notebook, count=20, seed=1)
+    assert draw_pairs(pool, UNIFORM, notebook, count=20, seed=0) != draw_pairs(
+        pool, UNIFORM, notebook, count=20, seed=1
+    )
 
 
 def realised_shares(strategy: str, rollouts: list[Rollout], notebook: ErrorNotebook, **options: float) -> Counter:
@@ -136,5 +138,5 @@ def test_every_strategy_gives_each_failure_a_weight_and_some_a_positive_one(fail
 
 
 def test_an_unknown_strategy_is_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match="frequency, uniform|uniform, frequency"):
+    with pytest.raises(ConfigError, match="uniform, frequency"):
         make_strategy("best")

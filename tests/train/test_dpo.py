@@ -63,9 +63,7 @@ def test_the_trainer_sees_the_tokens_that_were_sampled_in_the_order_that_was_dra
         assert tuple(rows[row + 4][mask[row + 4]].tolist()) == rejected
 
 
-def test_training_raises_the_margin_of_chosen_over_rejected(
-    tmp_path: Path, random_model: Path, judged_rollouts: Path
-):
+def test_training_raises_the_margin_of_chosen_over_rejected(tmp_path: Path, random_model: Path, judged_rollouts: Path):
     run = trainer(tmp_path, random_model, judged_rollouts, num_train_epochs=4)
     run.train()
     margins = [entry["rewards/margins"] for entry in run.state.log_history if "rewards/margins" in entry]
@@ -102,7 +100,10 @@ def test_the_nll_term_keeps_the_chosen_programs_likely(tmp_path: Path, random_mo
 
 def test_a_round_writes_adapter_notebook_and_pairs(tmp_path: Path, random_model: Path, judged_rollouts: Path):
     adapter = train_dpo(
-        pair_arguments(judged_rollouts), PolicyArguments(), model_config(random_model), dpo_config(tmp_path, max_steps=2)
+        pair_arguments(judged_rollouts),
+        PolicyArguments(),
+        model_config(random_model),
+        dpo_config(tmp_path, max_steps=2),
     )
     assert (adapter / "adapter_model.safetensors").is_file()
     assert not (adapter / "ref").exists()
@@ -129,7 +130,16 @@ def test_a_notebook_of_earlier_rounds_is_gone_on_with(tmp_path: Path, judged_rol
     ],
 )
 def test_bad_input_ends_with_exit_code_2_and_a_message(tmp_path: Path, capsys, arguments: list[str], message: str):
-    common = ["--model_name_or_path", "x", "--output_dir", str(tmp_path / "out"), "--use_cpu", "true", "--bf16", "false"]
+    common = [
+        "--model_name_or_path",
+        "x",
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--use_cpu",
+        "true",
+        "--bf16",
+        "false",
+    ]
     assert run_main(main, [*common, *arguments]) == 2
     assert message in capsys.readouterr().err
 

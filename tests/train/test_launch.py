@@ -1,0 +1,122 @@
+"""The scripts as people launch them, from the quickstart's own model: one process, and two under DeepSpeed ZeRO-2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from sampling.store import read_rollouts
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCELERATE = Path(sys.executable).with_name("accelerate")
+
+
+def launch(processes: str, script: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [
+        *(str(ACCELERATE), "launch", "--config_file", f"configs/accelerate/{processes}.yaml", f"train/{script}.py"),
+        *("--config", f"configs/tiny/{script}.yaml"),
+        *map(str, arguments),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
+
+
+def succeed(done: subprocess.CompletedProcess) -> None:
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def weights(run: Path) -> dict:
+    return load_file(run / "adapter" / "adapter_model.safetensors")
+
+
+def test_two_processes_of_dpo_see_the_same_pairs_and_end_at_the_same_adapter_as_one(
+    tmp_path: Path, quickstart_run: Path
+):
+    common = (
+        "--model_name_or_path",
+        quickstart_run / "model",
+        "--rollouts",
+        quickstart_run / "dpo-1" / "rollouts.jsonl",
+    )
+    # the NLL term is a mean over the tokens of a process, so it is left out where processes are compared
+    common = (*common, "--num_pairs", 48, "--loss_type", "sigmoid", "--loss_weights", 1.0)
+    succeed(launch("single", "dpo", *common, "--output_dir", tmp_path / "one"))
+    succeed(launch("zero2", "dpo", *common, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", 4))
+    assert (tmp_path / "one" / "pairs.jsonl").read_text() == (tmp_path / "two" / "pairs.jsonl").read_text()
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
+    assert max(one[name].abs().max().item() for name in one if "lora_B" in name) > 1e-3  # it did learn something
+
+
+@pytest.mark.parametrize(
+    ("processes", "engine", "sandbox", "batch"),
+    [("single", "transformers", "docker", 64), ("zero2", "transformers", "local", 32), ("zero2", "vllm", "docker", 32)],
+)
+def test_grpo_runs(tmp_path: Path, quickstart_run: Path, processes: str, engine: str, sandbox: str, batch: int):
+    done = launch(
+        *(processes, "grpo", "--model_name_or_path", quickstart_run / "model"),
+        *("--benchmark_file", quickstart_run / "problems" / "train.jsonl", "--output_dir", tmp_path),
+        *("--engine", engine, "--sandbox", sandbox, "--per_device_train_batch_size", batch, "--max_steps", 2),
+    )
+    succeed(done)
+    rollouts = list(read_rollouts(sorted(tmp_path.glob("rollouts-rank*.jsonl"))))
+    assert len(rollouts) == 2 * 64
+    assert all(rollout.verdict is not None for rollout in rollouts)
+    assert 0 < sum(rollout.verdict.passed for rollout in rollouts) < len(rollouts)
+    assert {rollout.completion.policy_version for rollout in rollouts} == {1, 2}
+    assert len({rollout.completion.seed for rollout in rollouts}) == len(rollouts), "two processes drew the same noise"
+    assert json.loads((tmp_path / "adapter" / "rlcode_adapter.json").read_text())["policy_version"] == 3
+    assert max(w.abs().max().item() for name, w in weights(tmp_path).items() if "lora_B" in name) > 1e-4
+
+
+def test_a_run_directory_of_another_configuration_is_refused(tmp_path: Path, quickstart_run: Path):
+    common = ("--model_name_or_path", quickstart_run / "model", "--output_dir", tmp_path)
+    rollouts = ("--rollouts", quickstart_run / "dpo-1" / "rollouts.jsonl", "--max_steps", 1)
+    command = [sys.executable, "train/dpo.py", "--config", "configs/tiny/dpo.yaml", *map(str, (*common, *rollouts))]
+    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    succeed(first)
+    second = subprocess.run(
+        [*command, "--beta", "0.3"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert second.returncode == 2
+    assert "beta: 0.1 then, 0.3 now" in second.stderr
+
+
+def test_an_unknown_key_of_a_configuration_ends_the_script_with_exit_code_2(tmp_path: Path):
+    (tmp_path / "typo.yaml").write_text((ROOT / "configs" / "tiny" / "dpo.yaml").read_text() + "\nlearning_rat: 1\n")
+    command = [
+        sys.executable,
+        "train/dpo.py",
+        "--config",
+        str(tmp_path / "typo.yaml"),
+        "--output_dir",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "unknown key 'learning_rat'; did you mean 'learning_rate'?" in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("script", ["dpo", "grpo"])
+def test_help_is_instant_and_shows_our_fields(script: str):
+    code = f"""
+import runpy, sys
+sys.argv = ['train/{script}.py', '--help']
+try:
+    runpy.run_path('train/{script}.py', run_name='__main__')
+finally:
+    assert 'torch' not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "--adapter" in done.stdout, done.stderr
+    assert "AssertionError" not in done.stderr

@@ -1,0 +1,64 @@
+"""The main job, whole, in all four combinations of engine and sandbox."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlcode.types import Problem, from_json
+from sampling.notebook import ErrorNotebook
+from sampling.store import read_rollouts
+from tests.conftest import run_quickstart
+
+
+def stages(run: Path) -> dict[str, dict]:
+    return {stage["name"]: stage for stage in json.loads((run / "summary.json").read_text())["stages"]}
+
+
+def check_table(run: Path) -> None:
+    found = stages(run)
+    assert list(found) == ["base", "after DPO", "after GRPO", "exported"]
+    for stage in found.values():
+        assert stage["unscored"] == 0
+        for figure in ("pass_at_1", "pass_at_10", "greedy"):
+            assert 0 <= stage[figure]["low"] <= stage[figure]["value"] <= stage[figure]["high"] <= 1
+        total = stage["pass_at_1"]["value"] + sum(stage["error_rates"].values())
+        assert total == pytest.approx(1, abs=1e-6)
+    assert len((run / "summary.md").read_text().splitlines()) > 5
+
+
+def test_held_out_pass_rate_rises_with_intervals_that_do_not_overlap(quickstart_run: Path):
+    check_table(quickstart_run)
+    found = stages(quickstart_run)
+    assert found["after GRPO"]["pass_at_1"]["low"] > found["base"]["pass_at_1"]["high"]
+
+
+def test_the_export_evaluates_like_the_policy_that_it_was_made_of(quickstart_run: Path):
+    found = stages(quickstart_run)
+    # merging rounds the weights once more, which may tip a token here and there
+    assert found["exported"]["pass_at_1"]["value"] == pytest.approx(found["after GRPO"]["pass_at_1"]["value"], abs=0.01)
+    assert found["exported"]["greedy"]["value"] == pytest.approx(found["after GRPO"]["greedy"]["value"], abs=0.02)
+
+
+def test_everything_lies_in_the_run_directory(quickstart_run: Path):
+    for name in ("train", "validation", "held_out"):
+        lines = (quickstart_run / "problems" / f"{name}.jsonl").read_text().splitlines()
+        assert all(from_json(Problem, json.loads(line)).tests for line in lines)
+    assert ErrorNotebook.load(quickstart_run / "dpo-1" / "notebook.json").scored > 100
+    assert len(list(read_rollouts([quickstart_run / "dpo-1" / "rollouts.jsonl"]))) > 100
+    assert (quickstart_run / "export" / "export_proof.json").is_file()
+
+
+def test_failures_of_the_base_model_are_varied(quickstart_run: Path):
+    rates = stages(quickstart_run)["base"]["error_rates"]
+    assert len([rate for rate in rates.values() if rate > 0.01]) >= 5, rates
+
+
+@pytest.mark.parametrize(("engine", "sandbox"), [("transformers", "local"), ("vllm", "docker"), ("vllm", "local")])
+def test_the_other_combinations_end_in_the_table_too(tmp_path: Path, engine: str, sandbox: str):
+    run = run_quickstart(tmp_path / "run", engine, sandbox)
+    check_table(run)
+    found = stages(run)
+    assert found["after GRPO"]["pass_at_1"]["value"] > found["base"]["pass_at_1"]["value"]
