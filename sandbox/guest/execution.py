@@ -310,10 +310,10 @@ class Execution:
             control = self._server.control.fileno()
             if self._end is None and any(fd == control for fd, _ in ready):
                 self._end = self._server.ended()
+            if self._clock.is_over():  # also where there is an answer: many short waits are a long one
+                raise Stopped(Failure(TIMEOUT, f"no answer within {self._limits.time_s:g} s"))
             if ready:
                 return
-            if self._clock.is_over():
-                raise Stopped(Failure(TIMEOUT, f"no answer within {self._limits.time_s:g} s"))
 
     def _hung_up(self) -> Stopped:
         """What became of a program whose end of the link is closed."""

@@ -122,13 +122,14 @@ def _limit(order: dict[str, Any], extra_processes: int) -> None:
     _lower(resource.RLIMIT_FSIZE, (order["output_kb"] << 10) + 1)  # one byte over the limit shows that it was met
     _lower(resource.RLIMIT_NPROC, order["processes"] + extra_processes)
     _lower(resource.RLIMIT_NOFILE, order["open_files"])
-    _lower(resource.RLIMIT_CPU, seconds)
+    _lower(resource.RLIMIT_CPU, seconds, spare=1)  # the first limit sends SIGXCPU, which tells, the second SIGKILL
 
 
-def _lower(limit: int, most: int) -> None:
+def _lower(limit: int, most: int, spare: int = 0) -> None:
     _, hard = resource.getrlimit(limit)
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(limit, (most, most))
+    if hard == resource.RLIM_INFINITY or hard > most + spare:
+        hard = most + spare
+    resource.setrlimit(limit, (min(most, hard), hard))
 
 
 def _die_with_parent() -> None:

@@ -26,6 +26,7 @@ _NUMBERS = {
 MACHINES = ("x86_64", "aarch64")
 
 CLONE_VM = 0x00000100
+CLONE_FILES = 0x00000400
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -140,7 +141,8 @@ class NamespaceInit:
     def start(self) -> int:
         """Start one and return its process id."""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        flags = CLONE_VM | CLONE_NEWPID | signal.SIGCHLD
+        # Descriptors too: with a copy of them it would keep a program's link open that the program has closed.
+        flags = CLONE_VM | CLONE_FILES | CLONE_NEWPID | signal.SIGCHLD
         try:
             return _checked(_LIBC.clone(self._pause, self._top, flags, None), "clone")
         finally:

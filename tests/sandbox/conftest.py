@@ -11,6 +11,8 @@ import pytest
 from rlcode.errors import SandboxUnavailableError
 from sandbox import image
 from sandbox.docker import connect
+from sandbox.pool import open_sandbox
+from sandbox.protocol import Sandbox
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,10 @@ def engine(base_image: str) -> Iterator[docker.DockerClient]:
         image.build(client, base_image)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session", params=["local", "docker"])
+def lone(request: pytest.FixtureRequest, engine: docker.DockerClient) -> Iterator[Sandbox]:
+    """A sandbox with one worker, so that programs follow each other in the same place."""
+    with open_sandbox(request.param, workers=1) as opened:
+        yield opened
