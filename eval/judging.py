@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,8 +10,9 @@ from eval.samples import Sample
 from rlcode.errors import SandboxError
 from rlcode.extraction import MAX_CHARACTERS, too_long
 from rlcode.extraction_worker import Extractor
-from rlcode.types import Limits, Problem, Program, Unscored, Verdict
-from sandbox.protocol import Job, Sandbox
+from rlcode.types import Answer, Limits, Problem, Program, Unscored, Verdict
+from sandbox.judging import extract_programs, judge_programs
+from sandbox.protocol import Sandbox
 
 
 @dataclass(frozen=True)
@@ -38,37 +38,21 @@ def judge_samples(
         SandboxError: the sandbox can't go on.
         DataError: the tests of a problem can't be run.
     """
-    waiting: deque[tuple[Sample, Program]] = deque()
-
-    def jobs() -> Iterator[Job]:
-        for sample, program in _programs(samples, problems, extractor):
-            waiting.append((sample, program))
-            problem = problems[sample.task_id]
-            yield Job(problem, program, problem.limits or limits)
-
-    for outcome in sandbox.judge(jobs()):
-        yield Judged(*waiting.popleft(), outcome)
+    programs = _programs(samples, problems, extractor)
+    for sample, program, outcome in judge_programs(programs, sandbox=sandbox, limits=limits):
+        yield Judged(sample, program, outcome)
 
 
 def _programs(
     samples: Iterable[Sample], problems: Mapping[str, Problem], extractor: Extractor
-) -> Iterator[tuple[Sample, Program]]:
+) -> Iterator[tuple[Sample, Program, Problem]]:
     """Each sample with its program. Solutions are programs; runs of completions go through the extractor together."""
     for is_solution, run in groupby(samples, key=lambda sample: sample.is_solution):
         if is_solution:
-            yield from ((sample, _as_it_is(sample.text)) for sample in run)
+            yield from ((sample, _as_it_is(sample.text), problems[sample.task_id]) for sample in run)
         else:
-            taken: deque[Sample] = deque()
-            for program in extractor.extract_many(_remembered(run, taken, problems)):
-                yield taken.popleft(), program
-
-
-def _remembered(
-    samples: Iterable[Sample], taken: deque[Sample], problems: Mapping[str, Problem]
-) -> Iterator[tuple[str, Problem]]:
-    for sample in samples:
-        taken.append(sample)
-        yield sample.text, problems[sample.task_id]
+            answers = ((s, Answer(s.text, problems[s.task_id], s.cut_off)) for s in run)
+            yield from extract_programs(answers, extractor)
 
 
 def _as_it_is(text: str) -> Program:

@@ -120,8 +120,7 @@ def judge_all(
     from rlcode.extraction_worker import Extractor
     from rlcode.types import Limits
 
-    trim = args.trim == "on" or (args.trim == "auto" and args.model is not None)
-    with Extractor(trim=trim) as extractor:
+    with Extractor() as extractor:
         stream = judge_samples(
             samples,
             {problem.task_id: problem for problem in problems},

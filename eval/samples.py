@@ -31,6 +31,8 @@ class Sample:
     text: str
     is_solution: bool = False
     """A whole program that is judged as it is; otherwise the program is taken out of the text."""
+    cut_off: bool = False
+    """The model was stopped at the length limit."""
 
 
 def read_samples(path: Path, problems: Sequence[Problem], benchmark: str) -> list[Sample]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from rlcode.errors import DataError
 from rlcode.extraction_worker import Extractor
-from rlcode.types import Limits, Problem, Unscored, Verdict
-from sandbox.judging import judge_texts
+from rlcode.types import Answer, Limits, Problem, Unscored, Verdict
+from sandbox.judging import extract_programs, judge_programs
 from sandbox.protocol import Sandbox
 
 
@@ -51,12 +51,13 @@ class CorrectnessReward:
             raise DataError(
                 "CorrectnessReward needs either a column `verdict`, or a sandbox, problems and a column `task_id`"
             )
-        texts = [
-            (_text(completion), self._problem(task_id))
+        answers = [
+            (None, Answer(_text(completion), self._problem(task_id)))
             for completion, task_id in zip(completions, task_ids, strict=True)
         ]
-        judged = judge_texts(texts, sandbox=self._sandbox, extractor=self._extractor, limits=self._limits)
-        return [None if isinstance(result, Unscored) else result for _, result in judged]
+        programs = extract_programs(answers, self._extractor)
+        judged = judge_programs(programs, sandbox=self._sandbox, limits=self._limits)
+        return [None if isinstance(result, Unscored) else result for _, _, result in judged]
 
     def _problem(self, task_id: str) -> Problem:
         if task_id not in self._problems:

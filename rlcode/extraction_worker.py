@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from rlcode.errors import ExtractionError
 from rlcode.extraction import MAX_CHARACTERS, too_long
-from rlcode.types import Problem, Program
+from rlcode.types import Answer, Program
 
 _GUEST = Path(__file__).with_name("extraction_guest.py")
 _START_SECONDS = 60.0
@@ -30,8 +30,6 @@ class Extractor:
 
     Args:
         max_characters: longer texts hold no program (`Program.how` says so).
-        trim: cut what follows the last whole statement of a continuation that does not compile, for text drawn
-            without stop strings (see `rlcode.extraction.extract`).
         cpu_seconds: CPU time that one text may take. What decides is CPU time, so a busy machine changes nothing.
         wall_seconds: when to give up a worker that is silent and uses no CPU time either (it was stopped, say).
         memory_mb: address space of the worker.
@@ -41,46 +39,35 @@ class Extractor:
         self,
         *,
         max_characters: int = MAX_CHARACTERS,
-        trim: bool = False,
         cpu_seconds: int = 2,
         wall_seconds: float = 60.0,
         memory_mb: int = 512,
     ) -> None:
         self._max_characters = max_characters
-        self._trim = trim
         self._command = [sys.executable, "-I", "-S", str(_GUEST), str(cpu_seconds), str(memory_mb)]
         self._wall_seconds = wall_seconds
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[str] | None = None
 
-    def extract(self, text: str, problem: Problem) -> Program:
-        """The program in `text`, an answer to `problem`.
+    def extract(self, answer: Answer) -> Program:
+        """The program in an answer.
 
         Raises:
             ExtractionError: the worker can't be started at all.
         """
-        return self._batch([(text, problem)])[0]
+        return self._batch([answer])[0]
 
-    def extract_many(self, pairs: Iterable[tuple[str, Problem]]) -> Iterator[Program]:
-        """Yield the program of each (text, problem), in order; faster than one by one. `pairs` is read in batches."""
-        stream = iter(pairs)
+    def extract_many(self, answers: Iterable[Answer]) -> Iterator[Program]:
+        """Yield the program of each answer, in order; faster than one by one. `answers` is read in batches."""
+        stream = iter(answers)
         while batch := list(itertools.islice(stream, _BATCH)):
             yield from self._batch(batch)
 
-    def _batch(self, pairs: list[tuple[str, Problem]]) -> list[Program]:
-        refusals = [too_long(text, self._max_characters) for text, _ in pairs]
-        requests = [self._request(*pair) for pair, refusal in zip(pairs, refusals, strict=True) if not refusal]
+    def _batch(self, answers: list[Answer]) -> list[Program]:
+        refusals = [too_long(answer.text, self._max_characters) for answer in answers]
+        requests = [_request(answer) for answer, refusal in zip(answers, refusals, strict=True) if not refusal]
         found = iter(self._answers(requests))
         return [refusal or next(found) for refusal in refusals]
-
-    def _request(self, text: str, problem: Problem) -> dict[str, Any]:
-        return {
-            "text": text,
-            "prompt": problem.prompt,
-            "entry_point": problem.entry_point,
-            "prompt_is_code": problem.prompt_is_code,
-            "trim": self._trim,
-        }
 
     def _answers(self, requests: list[dict[str, Any]]) -> list[Program]:
         with self._lock:
@@ -132,6 +119,16 @@ class Extractor:
         if worker:
             worker.kill()
             worker.communicate()
+
+
+def _request(answer: Answer) -> dict[str, Any]:
+    return {
+        "text": answer.text,
+        "prompt": answer.problem.prompt,
+        "entry_point": answer.problem.entry_point,
+        "prompt_is_code": answer.problem.prompt_is_code,
+        "trim": answer.cut_off,
+    }
 
 
 def _exchange(worker: subprocess.Popen[str], request: Any, seconds: float) -> Any:

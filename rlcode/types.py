@@ -133,6 +133,16 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a model wrote for a problem. `cut_off`: it was stopped at the length limit, so an unfinished last statement
+    is not its own mistake and is dropped."""
+
+    text: str
+    problem: Problem
+    cut_off: bool = False
+
+
+@dataclass(frozen=True)
 class Program:
     """The source taken from a completion and how it was found; `source` is None where none could be, with the
     reason in `how`."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rlcode.extraction_worker import Extractor
 from rlcode.prompts import build_prompt, tokenize_prompt
-from rlcode.types import Completion, Limits, Problem, Program, Rollout, Unscored, Verdict
+from rlcode.types import Answer, Completion, Limits, Problem, Program, Rollout, Unscored, Verdict
 from sampling.engine import Engine, GenerationRequest, SamplingParams
-from sandbox.judging import judge_texts
+from sandbox.judging import extract_programs, judge_programs
 from sandbox.protocol import Sandbox
 
 
@@ -61,15 +60,13 @@ def judge_completions(
     limits: Limits,
 ) -> Iterator[Rollout]:
     """Judge completions as they come, in order."""
-    waiting: deque[Completion] = deque()
-
-    def texts() -> Iterator[tuple[str, Problem]]:
-        for completion in completions:
-            waiting.append(completion)
-            yield completion.text, problems[completion.task_id]
-
-    for program, result in judge_texts(texts(), sandbox=sandbox, extractor=extractor, limits=limits):
-        yield _rollout(waiting.popleft(), program, result)
+    answers = (
+        (completion, Answer(completion.text, problems[completion.task_id], completion.finish_reason == "length"))
+        for completion in completions
+    )
+    programs = extract_programs(answers, extractor)
+    for completion, program, result in judge_programs(programs, sandbox=sandbox, limits=limits):
+        yield _rollout(completion, program, result)
 
 
 def _rollout(completion: Completion, program: Program, result: Verdict | Unscored) -> Rollout:

@@ -1,33 +1,53 @@
-"""From the text that a model wrote to a verdict: extract the program, judge it, in one ordered stream."""
+"""From what a model wrote to a verdict: extract the program, judge it, in one ordered stream."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from rlcode.extraction_worker import Extractor
-from rlcode.types import Limits, Problem, Program, Unscored, Verdict
+from rlcode.types import Answer, Limits, Problem, Program, Unscored, Verdict
 from sandbox.protocol import Job, Sandbox
 
+Item = TypeVar("Item")
+"""Whatever the caller wants to find again beside the result."""
 
-def judge_texts(
-    texts: Iterable[tuple[str, Problem]], *, sandbox: Sandbox, extractor: Extractor, limits: Limits
-) -> Iterator[tuple[Program, Verdict | Unscored]]:
-    """Judge each text as an answer to its problem, in order; a problem's own limits win over `limits`.
 
-    `texts` is consumed (perhaps in another thread) only as the sandbox has room.
+def extract_programs(
+    answers: Iterable[tuple[Item, Answer]], extractor: Extractor
+) -> Iterator[tuple[Item, Program, Problem]]:
+    """The program of each answer, in order. `answers` is read in batches."""
+    waiting: deque[tuple[Item, Problem]] = deque()
+
+    def remembered() -> Iterator[Answer]:
+        for item, answer in answers:
+            waiting.append((item, answer.problem))
+            yield answer
+
+    for program in extractor.extract_many(remembered()):
+        item, problem = waiting.popleft()
+        yield item, program, problem
+
+
+def judge_programs(
+    programs: Iterable[tuple[Item, Program, Problem]], *, sandbox: Sandbox, limits: Limits
+) -> Iterator[tuple[Item, Program, Verdict | Unscored]]:
+    """Judge each program against its problem, in order; a problem's own limits win over `limits`.
+
+    `programs` is consumed (perhaps in another thread) only as the sandbox has room.
 
     Raises:
         SandboxError: the sandbox can't go on.
         DataError: the tests of a problem can't be run.
     """
-    waiting: deque[Program] = deque()
+    waiting: deque[tuple[Item, Program]] = deque()
 
     def jobs() -> Iterator[Job]:
-        for text, problem in texts:
-            program = extractor.extract(text, problem)
-            waiting.append(program)
+        for item, program, problem in programs:
+            waiting.append((item, program))
             yield Job(problem, program, problem.limits or limits)
 
     for result in sandbox.judge(jobs()):
-        yield waiting.popleft(), result
+        item, program = waiting.popleft()
+        yield item, program, result

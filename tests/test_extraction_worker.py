@@ -13,7 +13,7 @@ import pytest
 from rlcode import extraction_worker
 from rlcode.errors import ExtractionError
 from rlcode.extraction_worker import Extractor
-from rlcode.types import Problem, Program
+from rlcode.types import Answer, Problem, Program
 
 PROMPT = 'def add(a, b):\n    """ Add. """\n'
 CODE = Problem("t", PROMPT, (), entry_point="add")
@@ -34,24 +34,26 @@ def worker_pid(extractor: Extractor) -> int:
 
 def test_programs_come_in_the_order_of_the_texts(extractor: Extractor) -> None:
     texts = [f"    return {i}\n" for i in range(100)]
-    programs = list(extractor.extract_many((text, CODE) for text in texts))
+    programs = list(extractor.extract_many(Answer(text, CODE) for text in texts))
     assert programs == [Program(PROMPT + text, "continuation") for text in texts]
 
 
 def test_an_over_long_text_is_refused_among_others() -> None:
     with Extractor(max_characters=20) as extractor:
-        programs = list(extractor.extract_many([("    return 1", CODE), ("x" * 21, CODE), ("    return 2", CODE)]))
+        programs = list(
+            extractor.extract_many([Answer(text, CODE) for text in ("    return 1", "x" * 21, "    return 2")])
+        )
     assert [program.source for program in programs] == [PROMPT + "    return 1", None, PROMPT + "    return 2"]
     assert programs[1].how == "the completion has 21 characters; the limit is 20"
 
 
 def test_an_odd_text_comes_back_exactly(extractor: Extractor) -> None:
     text = "    return '\ud800\0é\u2028\r\n'\n"
-    assert extractor.extract(text, CODE).source == PROMPT + text
+    assert extractor.extract(Answer(text, CODE)).source == PROMPT + text
 
 
 def test_a_text_that_takes_too_long_holds_no_program_and_the_next_one_is_unharmed(extractor: Extractor) -> None:
-    programs = list(extractor.extract_many([("    return 1", CODE), (SLOW, CODE), ("    return 2", CODE)]))
+    programs = list(extractor.extract_many([Answer(text, CODE) for text in ("    return 1", SLOW, "    return 2")]))
     assert [program.source for program in programs] == [PROMPT + "    return 1", None, PROMPT + "    return 2"]
     assert programs[1].how.startswith("extraction failed")
 
@@ -61,22 +63,22 @@ def test_a_text_that_takes_too_long_holds_no_program_and_the_next_one_is_unharme
     ["(" * 100_000, "-" * 100_000 + "1", "    return " + "not " * 40_000 + "1", "f(" * 90 + ")" * 90, "[" * 199_999],
 )
 def test_no_nesting_harms_the_caller(extractor: Extractor, text: str) -> None:
-    assert isinstance(extractor.extract(text, CODE), Program)
-    assert extractor.extract("    return 1", CODE).source == PROMPT + "    return 1"
+    assert isinstance(extractor.extract(Answer(text, CODE)), Program)
+    assert extractor.extract(Answer("    return 1", CODE)).source == PROMPT + "    return 1"
 
 
 def test_a_killed_worker_costs_no_text(extractor: Extractor) -> None:
-    extractor.extract("    return 1", CODE)
+    extractor.extract(Answer("    return 1", CODE))
     os.kill(worker_pid(extractor), signal.SIGKILL)
-    assert extractor.extract("    return 2", CODE).source == PROMPT + "    return 2"
+    assert extractor.extract(Answer("    return 2", CODE)).source == PROMPT + "    return 2"
 
 
 def test_a_stopped_worker_is_given_up_and_replaced() -> None:
     with Extractor(wall_seconds=0.5) as extractor:
-        extractor.extract("    return 1", CODE)
+        extractor.extract(Answer("    return 1", CODE))
         os.kill(worker_pid(extractor), signal.SIGSTOP)
         start = time.monotonic()
-        assert extractor.extract("    return 2", CODE).source == PROMPT + "    return 2"
+        assert extractor.extract(Answer("    return 2", CODE)).source == PROMPT + "    return 2"
         assert time.monotonic() - start < 30
 
 
@@ -84,7 +86,7 @@ def test_threads_share_a_worker(extractor: Extractor) -> None:
     found: dict[int, list[str | None]] = {}
 
     def work(name: int) -> None:
-        texts = [(f"    return {name}, {i}\n", CODE) for i in range(40)]
+        texts = [Answer(f"    return {name}, {i}\n", CODE) for i in range(40)]
         found[name] = [program.source for program in extractor.extract_many(texts)]
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
@@ -96,7 +98,7 @@ def test_threads_share_a_worker(extractor: Extractor) -> None:
 
 
 def test_close_ends_the_worker_and_can_be_called_twice(extractor: Extractor) -> None:
-    extractor.extract("    return 1", CODE)
+    extractor.extract(Answer("    return 1", CODE))
     pid = worker_pid(extractor)
     extractor.close()
     extractor.close()
@@ -107,8 +109,8 @@ def test_close_ends_the_worker_and_can_be_called_twice(extractor: Extractor) -> 
 def test_the_worker_ends_with_its_parent() -> None:
     script = (
         "from rlcode.extraction_worker import Extractor\n"
-        "from rlcode.types import Problem\n"
-        "e = Extractor(); e.extract('x', Problem('t', '', (), entry_point='f'))\n"
+        "from rlcode.types import Answer, Problem\n"
+        "e = Extractor(); e.extract(Answer('x', Problem('t', '', (), entry_point='f')))\n"
         "print(e._worker.pid, flush=True)\n"
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -131,16 +133,16 @@ def _is_alive(pid: int) -> bool:
 def test_a_worker_that_cannot_start_is_an_error_and_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction_worker, "_GUEST", extraction_worker._GUEST.with_name("absent.py"))
     with Extractor() as extractor, pytest.raises(ExtractionError, match="does not start"):
-        extractor.extract("    return 1", CODE)
+        extractor.extract(Answer("    return 1", CODE))
 
 
 def test_the_calling_process_never_parses_a_text(monkeypatch: pytest.MonkeyPatch, extractor: Extractor) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("parsed on the host")
 
-    extractor.extract("    return 1", CODE)
+    extractor.extract(Answer("    return 1", CODE))
     monkeypatch.setattr("builtins.compile", refuse)
     monkeypatch.setattr("ast.parse", refuse)
-    program = extractor.extract("```python\ndef add(a, b):\n    return a\n```", CODE)
+    program = extractor.extract(Answer("```python\ndef add(a, b):\n    return a\n```", CODE))
     monkeypatch.undo()
     assert program.source == "def add(a, b):\n    return a\n"

@@ -292,7 +292,7 @@ class ScriptedEngine:
         for request in requests:
             good = params.temperature == 0 or request.task_id != "T/1"
             text = (PASS if good else FAIL) + "\n\ndef next_task(x):\n    return ["
-            yield Completion(request.task_id, request.index, text)
+            yield Completion(request.task_id, request.index, text, finish_reason="length")
 
     def close(self) -> None: ...
 
@@ -302,7 +302,7 @@ class ScriptedEngine:
     def __exit__(self, *exc: object) -> None: ...
 
 
-def test_a_model_is_sampled_trimmed_and_judged(
+def test_a_model_is_sampled_and_judged_without_the_tail_that_was_cut_off(
     command: Command, sandbox: ScriptedSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sampling.engine.open_engine", lambda *args, **options: ScriptedEngine())
