@@ -160,9 +160,7 @@ def make_all_problems(run: Path, preset: Preset, seed: int) -> dict[str, list[Pr
 
 def make_base_model(path: Path, preset: Preset, seed: int, reporter: Reporter) -> None:
     """Train the tiny base model from nothing."""
-    from train.tiny_model import FULL_RECIPE, train_tiny_model
-
-    CI_RECIPE = FULL_RECIPE
+    from train.tiny_model import CI_RECIPE, FULL_RECIPE, train_tiny_model
 
     recipe = CI_RECIPE if preset.small_world else FULL_RECIPE
     with reporter.work("base model, from scratch") as bar:

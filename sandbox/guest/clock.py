@@ -15,11 +15,14 @@ _SHORTEST_STEP_S = 0.01
 
 
 class Clock:
-    """Counts one program's time. `root` is the process that forked the program."""
+    """Counts one program's time. `root` is the first process of the fork server; `servers` are those of its descendants
+    that are no program's: what their children used is the time of all programs so far
+    and says nothing of this one."""
 
-    def __init__(self, limit_s: float, root: int) -> None:
+    def __init__(self, limit_s: float, root: int, servers: frozenset[int] = frozenset()) -> None:
         self._limit_s = limit_s
         self._root = root
+        self._servers = servers
         self._next_look_s = limit_s
         self._delayed_s = 0.0
         self.waited_s = 0.0
@@ -36,7 +39,7 @@ class Clock:
             return False
         if self.waited_s > _GUARD_FACTOR * self._limit_s + _GUARD_S:
             return True
-        used, self._delayed_s = _consumption(self._root)
+        used, self._delayed_s = _consumption(self._root, self._servers)
         consumed = max(used, self.waited_s - self._delayed_s)
         self._next_look_s = self.waited_s + max(self._limit_s - consumed, _SHORTEST_STEP_S)
         return consumed >= self._limit_s
@@ -46,10 +49,12 @@ class Clock:
         return max(cpu_s, self.waited_s - self._delayed_s)
 
 
-def _consumption(root: int) -> tuple[float, float]:
-    """Seconds of processor time, and seconds of waiting for a core, of all descendants of `root`."""
+def _consumption(root: int, servers: frozenset[int]) -> tuple[float, float]:
+    """Seconds of processor time, and seconds of waiting for a core, of all descendants of `root` but `servers`."""
     used = delayed = 0.0
-    for pid in _descendants(root):
+    for pid in descendants(root):
+        if pid in servers:
+            continue
         stat = _stat(pid)
         if stat is not None:
             used += sum(int(field) for field in stat[11:15]) / _TICK
@@ -57,7 +62,8 @@ def _consumption(root: int) -> tuple[float, float]:
     return used, delayed
 
 
-def _descendants(root: int) -> Iterator[int]:
+def descendants(root: int) -> Iterator[int]:
+    """The children of `root`, their children, and so on."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():

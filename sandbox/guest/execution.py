@@ -18,7 +18,7 @@ from typing import Any
 from . import channel, namespaces
 from .boxes import Remains
 from .classify import CRASH, FORBIDDEN, MEMORY, NO_RESULT, OUTPUT, TIMEOUT, Failure, of_exit
-from .clock import Clock
+from .clock import Clock, descendants
 from .stops import SandboxBroken, Stopped
 
 START_LIMIT_S = 30.0
@@ -91,6 +91,8 @@ class ForkServer:
             namespaces.map_ids(self._process.pid)
             self._tell({"mapped": True})
         self._expect("up")
+        self.servers = frozenset(descendants(self._process.pid))
+        """What it consists of beside its first process; no program runs yet."""
         self._out_of_memory = _OutOfMemory(mode)
 
     def run(self, limits: Limits, stdin: bytes) -> Execution:
@@ -192,9 +194,9 @@ class Execution:
         os.close(given)
         self._link.setblocking(False)
         self._reading = _poll(self._link, select.POLLIN, server.control)
-        self._clock = Clock(START_LIMIT_S, server.pid)
+        self._clock = Clock(START_LIMIT_S, server.pid, server.servers)
         self._say_hello()
-        self._clock = Clock(limits.time_s, server.pid)
+        self._clock = Clock(limits.time_s, server.pid, server.servers)
 
     def send(self, body: bytes) -> None:
         """Send a message to the program.
