@@ -6,9 +6,9 @@ Both kinds promise the same: when `close` returns without a leftover, nothing of
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from . import kernel, landlock, namespaces
 
 CLEAN_LIMIT_S = 10.0
+_MOVED = "moved up by the fork server "
 
 
 @dataclass(frozen=True)
@@ -185,14 +186,21 @@ def _kill_the_rest() -> str | None:
 
 
 def _empty(folder: str) -> None:
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            # What resists is reported by whoever then finds the folder not empty.
-            with contextlib.suppress(OSError, RecursionError):
-                shutil.rmtree(entry.path)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)
+    """Remove all in a folder, however deep: what lies in a folder of it is first moved up.
+
+    What resists stays, for whoever then finds the folder not empty.
+    """
+    names = itertools.count()
+    with contextlib.suppress(OSError):
+        while entries := list(os.scandir(folder)):
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+                    continue
+                os.chmod(entry.path, 0o700)
+                for inner in list(os.scandir(entry.path)):
+                    os.rename(inner.path, f"{folder}/{_MOVED}{next(names)}")
+                os.rmdir(entry.path)
 
 
 def _fingerprint(folder: str) -> tuple[int, ...]:

@@ -140,14 +140,21 @@ def _serve(link: Link, source: str, names: list[str]) -> None:
 
 
 def _answer(link: Link, number: int, operation: str, target: Any, arguments: Any, named: Any) -> None:
+    process = os.getpid()
     try:
         value = _OPERATIONS[operation](target, *arguments, **named)
         _flush()
-        link.answer(number, value)
+        if os.getpid() == process:
+            link.answer(number, value)
+            return
     except SystemExit as error:
         _finish(_exit_code(error))
     except BaseException as error:
-        link.report(number, error, RUN)
+        # Of a child that came back here, its parent is to give the answer, unless there is no memory for one.
+        if os.getpid() == process or isinstance(error, MemoryError):
+            link.report(number, error, RUN)
+    if os.getpid() != process:
+        os._exit(0)
 
 
 def _load(link: Link, source: str, name: str) -> dict[str, Any] | None:

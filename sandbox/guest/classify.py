@@ -6,6 +6,7 @@ The type of an exception is decided by the first built-in class among its bases,
 from __future__ import annotations
 
 import builtins
+import errno
 import os
 import re
 import signal
@@ -59,6 +60,8 @@ ERROR_TYPES = frozenset(
 
 _SIGNAL_TYPES = {int(signal.SIGXCPU): TIMEOUT, int(signal.SIGXFSZ): OUTPUT, int(signal.SIGSYS): FORBIDDEN}
 
+_NO_MEMORY = f"[Errno {errno.ENOMEM}]"
+
 _MAX_NAME = 100
 _MAX_SIGNATURE = 200
 _MAX_DETAIL = 500
@@ -99,6 +102,8 @@ def of_exception(name: str, bases: list[str], message: str, line: int | None, ph
     nearest first."""
     types = _COMPILE_TYPES if phase == COMPILE else _RUN_TYPES
     error_type = next((types[base] for base in bases[:_MAX_MRO] if base in types), OTHER_RUNTIME)
+    if error_type == "os" and message.startswith(_NO_MEMORY):
+        error_type = MEMORY
     name = printable(name, _MAX_NAME)
     detail = printable(f"{name}: {message}" if message else name)
     return Failure(error_type, detail, exception=name, signature=signature(message), line=line)
@@ -112,15 +117,25 @@ def exception_for(failure: Failure, bases: list[str], message: str, arguments: t
     try:
         exception = kind(*arguments)
     except Exception:  # a class that takes certain arguments only
-        exception = kind.__new__(kind)
+        exception = _blank(kind)
         exception.args = (message,)
     exception.__rlcode_failure__ = failure  # type: ignore[attr-defined]
     return exception
 
 
-def failure_in(exception: BaseException) -> Failure | None:
-    """The program's own failure, where the exception came from the program."""
-    return getattr(exception, "__rlcode_failure__", None)
+def failure_in(exception: BaseException | None) -> Failure | None:
+    """The program's own failure, where the exception came from the program (or from what came from it: a
+    StopIteration that crosses a generator)."""
+    if exception is None:
+        return None
+    return getattr(exception, "__rlcode_failure__", None) or failure_in(exception.__cause__)
+
+
+def _blank(kind: type[Exception]) -> Exception:
+    try:
+        return kind.__new__(kind)
+    except TypeError:  # a group of exceptions, say
+        return Exception()
 
 
 def of_exit(status: int) -> Failure:

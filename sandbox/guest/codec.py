@@ -34,7 +34,9 @@ _ATOMS = {type(None), bool, int, str, float}
 _TYPES = {t.__name__: t for t in (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)}
 _SPECIAL_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
-_write = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+# Not in ASCII: escaped halves of a surrogate pair would be read as one character.
+_write = json.JSONEncoder(allow_nan=False, check_circular=False, ensure_ascii=False, separators=(",", ":")).encode
+_LONE_SURROGATES = "surrogatepass"
 
 
 class Malformed(Exception):  # noqa: N818
@@ -82,7 +84,7 @@ class Codec:
             Malformed: it is none.
         """
         try:
-            message = self._read(body.decode())
+            message = self._read(body.decode(errors=_LONE_SURROGATES))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Malformed(f"a message can't be read: {error}"[:200]) from None
         if type(message) is not list:
@@ -90,7 +92,7 @@ class Codec:
         return message
 
     def _dumps(self, head: list[Any], values: tuple[Any, ...]) -> bytes:
-        return _write([*head, *(self._tag(value, 0) for value in values)]).encode()
+        return _write([*head, *(self._tag(value, 0) for value in values)]).encode(errors=_LONE_SURROGATES)
 
     def _tag(self, value: Any, depth: int) -> Any:
         kind = type(value)

@@ -71,9 +71,14 @@ class UserIds:
 class ForkServer:
     """Starts the fork server and has it run programs, one at a time."""
 
-    def __init__(self, mode: str, ids: UserIds | None) -> None:
-        """Raises SandboxBroken where it does not come up."""
+    def __init__(self, mode: str, ids: UserIds | None, host: int) -> None:
+        """`host` is a descriptor that hangs up when the host process is gone.
+
+        Raises:
+            SandboxBroken: the fork server does not come up.
+        """
         self._ids = ids
+        self.host = host
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(START_LIMIT_S)
         root = Path(__file__).resolve().parents[len(str(__package__).split("."))]
@@ -193,7 +198,7 @@ class Execution:
             server.start({**vars(limits), "uid": uid}, [theirs.fileno(), given, self._out, self._err])
         os.close(given)
         self._link.setblocking(False)
-        self._reading = _poll(self._link, select.POLLIN, server.control)
+        self._reading = self._poll(self._link, select.POLLIN)
         self._clock = Clock(START_LIMIT_S, server.pid, server.servers)
         self._say_hello()
         self._clock = Clock(limits.time_s, server.pid, server.servers)
@@ -209,7 +214,7 @@ class Execution:
             try:
                 data = data[self._link.send(data) :]
             except BlockingIOError:
-                self._wait(_poll(self._link, select.POLLOUT, self._server.control))
+                self._wait(self._poll(self._link, select.POLLOUT))
             except OSError:  # it closed its end
                 raise self._hung_up() from None
 
@@ -229,7 +234,7 @@ class Execution:
 
     def wait_for_exit(self) -> Stopped:
         """Wait until the program has ended, or its time is up; which of these it was."""
-        waiting = _poll(self._server.control, select.POLLIN, self._server.control)
+        waiting = self._poll()
         try:
             while self._end is None:
                 self._wait(waiting)
@@ -303,14 +308,24 @@ class Execution:
             data = data + part if data else part
         return data
 
+    def _poll(self, link: socket.socket | None = None, events: int = 0) -> select.poll:
+        """Waits for the fork server and for the host to hang up, and for the link if that is given."""
+        poll = select.poll()
+        poll.register(self._server.control, select.POLLIN)
+        poll.register(self._server.host, 0)
+        if link is not None:
+            poll.register(link, events)
+        return poll
+
     def _wait(self, poll: select.poll) -> None:
         """Until something is to be had, or the fork server says that the program has ended."""
         while True:
             started = time.monotonic()
-            ready = poll.poll(math.ceil(self._clock.step_s * 1000))
+            ready = [fd for fd, _ in poll.poll(math.ceil(self._clock.step_s * 1000))]
             self._clock.waited_s += time.monotonic() - started
-            control = self._server.control.fileno()
-            if self._end is None and any(fd == control for fd, _ in ready):
+            if self._server.host in ready:
+                raise SandboxBroken("the host is gone")
+            if self._end is None and self._server.control.fileno() in ready:
                 self._end = self._server.ended()
             if self._clock.is_over():  # also where there is an answer: many short waits are a long one
                 raise Stopped(Failure(TIMEOUT, f"no answer within {self._limits.time_s:g} s"))
@@ -323,13 +338,6 @@ class Execution:
         if self._end is None:  # it goes on
             return Stopped(Failure(FORBIDDEN, f"the program closed its link to the judge; then {stopped}"))
         return stopped
-
-
-def _poll(first: socket.socket, events: int, second: socket.socket) -> select.poll:
-    poll = select.poll()
-    poll.register(first, events)
-    poll.register(second, select.POLLIN)
-    return poll
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -75,7 +75,7 @@ def main() -> int:
     requests, answers = _take_streams()
     ids = UserIds(arguments.uid_base, arguments.uid_count) if arguments.mode == "container" else None
     try:
-        server = ForkServer(arguments.mode, ids)
+        server = ForkServer(arguments.mode, ids, host=requests)
         _harden()
         serve(server, requests, answers, arguments.mode)
     except SandboxBroken as broken:
