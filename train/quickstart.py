@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from sandbox.protocol import Sandbox
     from train.quickstart_report import Reporter, Stage
 
-_MAX_COMPLETION_LENGTH = 96
+_MAX_COMPLETION_LENGTH = 100
+# found on validation problems of the small world
+_DPO_NLL_WEIGHT = 5.0
+_GRPO_LEARNING_RATE = 1e-3
 _SAMPLES = 10
 
 
@@ -39,19 +42,40 @@ class Preset:
     small_world: bool
     held_out_problems: int
     dpo_problems: int
+    """Of each round; every round has new ones."""
     dpo_samples: int
     dpo_pairs: int
     dpo_learning_rates: tuple[float, ...]
     """One round of DPO for each."""
-    dpo_nll_weight: float
     grpo_problems: int
     grpo_steps: int
-    grpo_learning_rate: float
+
+    @property
+    def train_problems(self) -> int:
+        return self.dpo_problems * len(self.dpo_learning_rates) + self.grpo_problems
 
 
 PRESETS = {
-    "full": Preset(False, 150, 120, 12, 256, (2e-3, 1.5e-3), 1.0, 400, 20, 5e-3),
-    "ci": Preset(True, 100, 80, 10, 192, (2e-3,), 1.0, 200, 10, 5e-3),
+    "full": Preset(
+        small_world=False,
+        held_out_problems=150,
+        dpo_problems=120,
+        dpo_samples=12,
+        dpo_pairs=256,
+        dpo_learning_rates=(2e-3, 1.5e-3),
+        grpo_problems=160,
+        grpo_steps=20,
+    ),
+    "ci": Preset(
+        small_world=True,
+        held_out_problems=100,
+        dpo_problems=80,
+        dpo_samples=12,
+        dpo_pairs=192,
+        dpo_learning_rates=(2e-3, 1.5e-3),
+        grpo_problems=80,
+        grpo_steps=10,
+    ),
 }
 
 
@@ -120,9 +144,9 @@ def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: st
                 run, preset, seed, engine_name, engine, sandbox, extractor, reporter, problems["held_out"], started
             )
             evaluate(loop, "base", engine)
-            adapter = run_dpo(loop, problems["train"][: preset.dpo_problems])
+            adapter = run_dpo(loop, problems["train"][: -preset.grpo_problems])
             evaluate(loop, "after DPO", engine)
-            adapter = run_grpo(loop, problems["train"], adapter)
+            adapter = run_grpo(loop, problems["train"][-preset.grpo_problems :], adapter)
             engine.load_adapter(engine.policy_version + 1, adapter)
             evaluate(loop, "after GRPO", engine)
         exported = export(loop, adapter)
@@ -149,7 +173,7 @@ def make_all_problems(run: Path, preset: Preset, seed: int) -> dict[str, list[Pr
 
     world = SMALL_WORLD if preset.small_world else FULL_WORLD
     problems = {
-        "train": make_problems("train", max(preset.dpo_problems, preset.grpo_problems), seed, world),
+        "train": make_problems("train", preset.train_problems, seed, world),
         "validation": make_problems("validation", 40, seed, world),
         "held_out": make_problems("held_out", preset.held_out_problems, seed, world),
     }
@@ -223,9 +247,10 @@ def run_dpo(loop: Loop, problems: Sequence[Problem]) -> Path:
     notebook: Path | None = None
     for number, learning_rate in enumerate(loop.preset.dpo_learning_rates, start=1):
         folder = loop.run / f"dpo-{number}"
+        start = (number - 1) * loop.preset.dpo_problems
         rollouts = roll_out_all(
             loop,
-            problems,
+            problems[start : start + loop.preset.dpo_problems],
             loop.preset.dpo_samples,
             f"rollouts, round {number}",
             engine=loop.engine,
@@ -260,9 +285,11 @@ def dpo_round(
             DPOConfig(
                 beta=0.1,
                 loss_type=["sigmoid", "sft"],
-                loss_weights=[1.0, loop.preset.dpo_nll_weight],
+                loss_weights=[1.0, _DPO_NLL_WEIGHT],
                 per_device_train_batch_size=8,
                 num_train_epochs=1,
+                lr_scheduler_type="linear",
+                warmup_steps=0.1,
                 **_training_options(loop, folder, learning_rate),
             ),
             callbacks=[BarCallback(bar)],
@@ -287,7 +314,8 @@ def run_grpo(loop: Loop, problems: Sequence[Problem], adapter: Path) -> Path:
                 per_device_train_batch_size=64,
                 max_completion_length=_MAX_COMPLETION_LENGTH,
                 max_steps=loop.preset.grpo_steps,
-                **_training_options(loop, folder, loop.preset.grpo_learning_rate),
+                lr_scheduler_type="constant",
+                **_training_options(loop, folder, _GRPO_LEARNING_RATE),
             ),
             problems,
             callbacks=[BarCallback(bar)],
@@ -306,8 +334,6 @@ def _training_options(loop: Loop, folder: Path, learning_rate: float) -> dict[st
     return {
         "output_dir": str(folder),
         "learning_rate": learning_rate,
-        "warmup_steps": 0.1,
-        "lr_scheduler_type": "linear",
         "use_cpu": True,
         "bf16": False,
         "gradient_checkpointing": False,
