@@ -143,7 +143,7 @@ class NamespaceBox:
 
     def enter(self) -> None:
         os.chdir(namespaces.WORK)
-        kernel.keep_capabilities()
+        kernel.drop_capabilities()
         if self._fence is not None:
             landlock.restrict(self._fence)
 

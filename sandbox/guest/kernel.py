@@ -6,6 +6,7 @@ Every function raises `OSError` when the kernel refuses.
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import os
 import platform
@@ -47,11 +48,13 @@ PR_SET_NO_NEW_PRIVS = 38
 
 CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN = 6, 7, 21
 
-_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_HEADER = struct.pack("<Ii", 0x20080522, 0)
+_NO_CAPABILITIES = bytes(24)
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 
 
+@functools.cache
 def machine_index() -> int:
     """Which column of a table of system call numbers is this machine's.
 
@@ -118,8 +121,12 @@ def keep_capabilities(*kept: int) -> None:
     """Give up all capabilities but `kept` (effective and permitted; none are inheritable)."""
     bits = sum(1 << number for number in kept)
     low, high = bits & 0xFFFFFFFF, bits >> 32
-    header = struct.pack("<Ii", _CAPABILITY_VERSION_3, 0)
-    syscall("capset", header, struct.pack("<6I", low, low, 0, high, high, 0))
+    syscall("capset", _CAPABILITY_HEADER, struct.pack("<6I", low, low, 0, high, high, 0))
+
+
+def drop_capabilities() -> None:
+    """Give up all capabilities."""
+    syscall("capset", _CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
 class NamespaceInit:

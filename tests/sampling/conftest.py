@@ -17,7 +17,7 @@ from train.tiny_model import new_model, train_tokenizer
 def make_model(path: Path, seed: int) -> Path:
     tokenizer = train_tokenizer(list(make_corpus(200, 0, 1.0)))
     torch.manual_seed(seed)
-    model = new_model(tokenizer)
+    model = new_model(tokenizer, layers=4)
     model.model.embed_tokens.weight.data.mul_(4)  # a livelier distribution than that of a fresh initialisation
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
