@@ -9,15 +9,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from rlcode.errors import InputError
 from rlcode.run_directory import write_json
 
+logger = logging.getLogger(__name__)
+
 METADATA_FILE = "rlcode_adapter.json"
-_SAMPLED_TENSORS = 8
-_SAMPLED_ROWS = 4
 
 
 def weight_files(model: str) -> list[Path]:
@@ -54,25 +55,19 @@ def _shards(model: str, index: Path) -> list[Path]:
 
 @functools.cache
 def base_fingerprint(model: str) -> str:
-    """A short hash of the base model's weights: names and shapes of all, first rows of a few, rounded to bfloat16
-    so that the stored precision does not matter."""
+    """A short hash of the base model's weights: name, shape and first row of every tensor, rounded to bfloat16 so that
+    the stored precision does not matter."""
     import torch
     from safetensors import safe_open
 
-    digest = hashlib.sha256()
-    names: list[tuple[str, Path]] = []
+    rows: dict[str, bytes] = {}
     for file in weight_files(model):
         with safe_open(file, framework="pt") as tensors:
-            names += [(name, file) for name in tensors.keys()]  # noqa: SIM118 - not a dict
-    names.sort()
-    step = max(1, len(names) // _SAMPLED_TENSORS)
-    for position, (name, file) in enumerate(names):
-        with safe_open(file, framework="pt") as tensors:
-            part = tensors.get_slice(name)
-            digest.update(f"{name}{part.get_shape()}".encode())
-            if position % step == 0:
-                rows = part[:_SAMPLED_ROWS].to(torch.bfloat16).contiguous()
-                digest.update(rows.view(torch.int16).numpy().tobytes())
+            for name in tensors.keys():  # noqa: SIM118 - not a dict
+                part = tensors.get_slice(name)
+                first = part[:1].to(torch.bfloat16).contiguous().view(torch.int16)
+                rows[name] = f"{name}{part.get_shape()}".encode() + first.numpy().tobytes()
+    digest = hashlib.sha256(b"".join(rows[name] for name in sorted(rows)))
     return digest.hexdigest()[:32]
 
 
@@ -104,6 +99,16 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
     return config
 
 
+def adapter_version(adapter: Path) -> int:
+    """The policy version that the adapter was saved as; 1 for one from elsewhere."""
+    return int(_metadata(adapter).get("policy_version", 1))
+
+
+def _metadata(adapter: Path) -> dict[str, Any]:
+    file = adapter / METADATA_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
 def check_adapter(adapter: Path, base_model: str) -> dict[str, Any]:
     """Make sure that `adapter` was trained on `base_model`, and return its PEFT configuration.
 
@@ -111,31 +116,46 @@ def check_adapter(adapter: Path, base_model: str) -> dict[str, Any]:
         InputError: it was not; the message names both.
     """
     config = read_adapter_config(adapter)
-    metadata_file = adapter / METADATA_FILE
-    if metadata_file.is_file():
-        metadata = json.loads(metadata_file.read_text(encoding="utf-8"))
-        if metadata["base_fingerprint"] != base_fingerprint(base_model):
-            raise InputError(
-                f"adapter {adapter} was trained on another base model ({metadata['base_model']}) than {base_model}; "
-                "name that one with --model"
-            )
+    named = str(config.get("base_model_name_or_path") or "")
+    wanted = _metadata(adapter).get("base_fingerprint")
+    if wanted is None and Path(named).is_dir():
+        wanted = base_fingerprint(named)
+    if wanted is not None and wanted != base_fingerprint(base_model):
+        raise InputError(
+            f"adapter {adapter} was trained on another base model ({named}) than {base_model}; name that one instead"
+        )
+    if wanted is None and not Path(base_model).is_dir() and named != base_model:
+        raise InputError(
+            f"adapter {adapter} names {named!r} as its base model, not {base_model!r}; name that one instead"
+        )
+    if wanted is None and named != base_model:
+        logger.warning(
+            "adapter %s names %r as its base; whether %s is that model can't be told", adapter, named, base_model
+        )
     _check_shapes(adapter, base_model)
     return config
 
 
 def _check_shapes(adapter: Path, base_model: str) -> None:
     base = _shapes(weight_files(base_model))
+    matched = False
     for name, shape in _shapes([adapter / "adapter_model.safetensors"]).items():
         module, _, which = name.removeprefix("base_model.model.").rpartition(".lora_")
         weight = base.get(f"{module}.weight")
-        if not module or weight is None:  # some architectures store their weights under other names
+        if not module or weight is None:  # some architectures store some weights under other names
             continue
-        size = shape[1] if which.startswith("A") else shape[0]
+        matched = True
+        # A is (rank, in), B is (out, rank)
+        size = shape[1] if which.startswith(("A", "embedding_A")) else shape[0]
         if size not in weight:  # either way round: GPT-2 stores its matrices transposed
             raise InputError(
                 f"adapter {adapter} does not fit the base model {base_model}: {module} has size {size} in the adapter "
-                f"and {weight} in the base; name the base that it was trained on with --model"
+                f"and {weight} in the base; name the base that it was trained on"
             )
+    if not matched:
+        raise InputError(
+            f"adapter {adapter} targets no matrix that {base_model} has; name the base that it was trained on"
+        )
 
 
 def _shapes(files: list[Path]) -> dict[str, list[int]]:

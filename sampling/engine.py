@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 from rlcode.errors import InputError
 from rlcode.types import Completion
+from sampling.adapters import adapter_version, check_adapter
 
 ENGINES = ("transformers", "vllm")
 
@@ -81,7 +82,7 @@ def open_engine(
     batch_size: int = 64,
     gpu_memory_utilization: float = 0.9,
 ) -> Engine:
-    """Start an engine by name on `model` (a hub name or a directory), with `adapter` in force as version 1.
+    """Start an engine by name on `model` (a hub name or a directory), with `adapter` in force under its own version.
 
     `batch_size` is the number of completions that `transformers` decodes together; `vllm` schedules by itself, takes
     the share `gpu_memory_utilization` of a GPU, and serves adapters up to `max_lora_rank`.
@@ -90,6 +91,8 @@ def open_engine(
         InputError: an unknown engine, a model that can't be loaded, an adapter of another base.
         EngineError: vLLM is not installed or does not start.
     """
+    if adapter is not None:
+        max_lora_rank = max(max_lora_rank, check_adapter(adapter, model)["r"])
     engine: Engine
     if name == "transformers":
         from sampling.transformers_engine import TransformersEngine
@@ -107,7 +110,7 @@ def open_engine(
     else:
         raise InputError(f"no engine {name!r}; known: {', '.join(ENGINES)}")
     if adapter is not None:
-        engine.load_adapter(1, adapter)
+        engine.load_adapter(adapter_version(adapter), adapter)
     return engine
 
 

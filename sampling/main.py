@@ -87,7 +87,7 @@ def _check_scored(rollouts: Sequence[Rollout], limit: float) -> None:
 def summary(rollouts: Sequence[Rollout], output_dir: Path) -> str:
     """Pass rate and error types, in a few lines."""
     notebook = ErrorNotebook()
-    notebook.observe_all(rollouts)
+    notebook.observe(rollouts)
     scored = [rollout for rollout in rollouts if rollout.verdict is not None]
     passed = sum(rollout.verdict.passed for rollout in scored if rollout.verdict)
     errors = ", ".join(f"{error_type} {share:.1%}" for error_type, share in notebook.frequencies("long").items())

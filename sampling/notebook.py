@@ -7,6 +7,7 @@ The denominator is always all scored samples, passes included, so frequencies ar
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -26,13 +27,15 @@ class _Memory:
         self.samples = 0.0
         self.failures: dict[ErrorType, float] = {}
 
-    def add(self, error_type: ErrorType | None) -> None:
-        decay = 0.5 ** (1 / self.half_life)
-        self.samples = self.samples * decay + 1
+    def add(self, outcomes: Counter[ErrorType | None]) -> None:
+        """Take a batch down; the samples of one batch weigh the same."""
+        decay = 0.5 ** (outcomes.total() / self.half_life)
+        self.samples = self.samples * decay + outcomes.total()
         for known in self.failures:
             self.failures[known] *= decay
-        if error_type is not None:
-            self.failures[error_type] = self.failures.get(error_type, 0.0) + 1
+        for error_type, count in outcomes.items():
+            if error_type is not None:
+                self.failures[error_type] = self.failures.get(error_type, 0.0) + count
 
     def frequency(self, error_type: ErrorType) -> float:
         return self.failures.get(error_type, 0.0) / self.samples if self.samples else 0.0
@@ -64,19 +67,20 @@ class ErrorNotebook:
         self.scored = 0
         """Samples observed."""
 
-    def observe(self, rollout: Rollout) -> None:
-        """Take one rollout down. One without a verdict is left out: it says nothing of the policy."""
-        if rollout.verdict is None:
-            return
-        error_type = rollout.verdict.error_type
-        self.scored += 1
-        for memory in self._memories.values():
-            memory.add(error_type)
-        self._problem(rollout.completion.task_id).add(error_type)
-
-    def observe_all(self, rollouts: Iterable[Rollout]) -> None:
+    def observe(self, rollouts: Iterable[Rollout]) -> None:
+        """Take down a batch that one policy wrote; in which order does not matter. A rollout without a verdict is left
+        out: it says nothing of the policy."""
+        by_problem: dict[str, Counter[ErrorType | None]] = {}
         for rollout in rollouts:
-            self.observe(rollout)
+            if rollout.verdict is not None:
+                outcomes = by_problem.setdefault(rollout.completion.task_id, Counter())
+                outcomes[rollout.verdict.error_type] += 1
+        for task_id, outcomes in by_problem.items():
+            self._problem(task_id).add(outcomes)
+        whole = sum(by_problem.values(), Counter())
+        self.scored += whole.total()
+        for memory in self._memories.values():
+            memory.add(whole)
 
     def _problem(self, task_id: str) -> _Memory:
         if task_id not in self._problems:

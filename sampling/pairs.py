@@ -46,7 +46,7 @@ def build_pair_pool(rollouts: Iterable[Rollout]) -> PairPool:
     Raises:
         DataError: no problem has both a passed and a failed completion.
     """
-    pool = PairPool(sides=[rollout for rollout in _distinct(rollouts) if rollout.verdict is not None])
+    pool = PairPool(sides=list(_distinct(rollout for rollout in rollouts if rollout.verdict is not None)))
     failed: dict[str, list[int]] = {}
     for position, side in enumerate(pool.sides):
         if side.verdict is not None and side.verdict.passed:

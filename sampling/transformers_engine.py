@@ -68,19 +68,18 @@ class TransformersEngine:
             raise InputError(f"policy version {version} was loaded before; versions are never used again")
         check_adapter(path, self._base_model)
         name = f"v{version}"
-        if isinstance(self.model, PeftModel):
-            previous = self.model.active_adapter
-            self.model.load_adapter(str(path), adapter_name=name)
-            self.model.set_adapter(name)
-            self.model.delete_adapter(previous)
-        else:
-            self.model = PeftModel.from_pretrained(self.model, str(path), adapter_name=name)
+        try:
+            if isinstance(self.model, PeftModel):
+                previous = self.model.active_adapter
+                self.model.load_adapter(str(path), adapter_name=name)
+                self.model.set_adapter(name)
+                self.model.delete_adapter(previous)
+            else:
+                self.model = PeftModel.from_pretrained(self.model, str(path), adapter_name=name)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"adapter {path} can't be put on {self._base_model}: {error}") from error
         self.model.eval()
         self._versions.add(version)
-        self.policy_version = version
-
-    def mark_version(self, version: int) -> None:
-        """Say that the shared model, updated in place by its trainer, is now policy `version`."""
         self.policy_version = version
 
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from rlcode.errors import EngineError, InputError
+from rlcode.errors import ConfigError, EngineError, InputError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter
 from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
@@ -38,6 +38,7 @@ class VllmEngine:
         self._max_lora_rank = _next_rank(max_lora_rank)
         self._lora_request: Any = None
         self._versions: set[int] = set()
+        self._batches = 0
         self._llm: Any = _start(
             model=model,
             max_model_len=max_model_length,
@@ -55,11 +56,15 @@ class VllmEngine:
         if rank > self._max_lora_rank:
             raise InputError(
                 f"adapter {path} has rank {rank}, the engine was started for {self._max_lora_rank}; "
-                f"start it with --max_lora_rank {rank}"
+                f"start it with --engine_max_lora_rank {rank}"
             )
         llm = self._require_llm()
         request = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
-        if not llm.llm_engine.add_lora(request):
+        try:
+            loaded = llm.llm_engine.add_lora(request)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"vLLM can't serve the adapter {path}: {error}") from error
+        if not loaded:
             raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
         if self._lora_request is not None:
             llm.llm_engine.remove_lora(self._lora_request.lora_int_id)
@@ -69,15 +74,35 @@ class VllmEngine:
         self.policy_version = version
 
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
+        engine = self._require_llm().llm_engine
+        self._batches += 1
+        names = [f"{self._batches}-{place}" for place in range(len(requests))]
         seeds = [request_seed(params.seed, request) for request in requests]
-        outputs = self._require_llm().generate(
-            [{"prompt_token_ids": list(request.prompt_token_ids)} for request in requests],
-            [_vllm_params(params, seed) for seed in seeds],
-            lora_request=self._lora_request,
-            use_tqdm=False,
-        )
-        for request, seed, output in zip(requests, seeds, outputs, strict=True):
-            yield self._completion(request, seed, output.outputs[0], params)
+        for name, request, seed in zip(names, requests, seeds, strict=True):
+            self._add(name, request, _vllm_params(params, seed))
+        finished: dict[str, Any] = {}
+        try:
+            for name, request, seed in zip(names, requests, seeds, strict=True):
+                while name not in finished:
+                    finished.update({o.request_id: o.outputs[0] for o in engine.step() if o.finished})
+                yield self._completion(request, seed, finished.pop(name), params)
+        finally:
+            if engine.has_unfinished_requests():  # the caller went away
+                engine.abort_request(names)
+
+    def _add(self, name: str, request: GenerationRequest, params: Any) -> None:
+        try:
+            self._require_llm().llm_engine.add_request(
+                name,
+                {"prompt_token_ids": list(request.prompt_token_ids)},
+                params,
+                lora_request=self._lora_request,
+            )
+        except ValueError as error:
+            raise InputError(
+                f"vLLM does not take the prompt of task {request.task_id} ({len(request.prompt_token_ids)} tokens): {error}; "
+                "raise --engine_max_model_length"
+            ) from error
 
     def _completion(self, request: GenerationRequest, seed: int, output: Any, params: SamplingParams) -> Completion:
         ids = tuple(output.token_ids)
@@ -116,6 +141,11 @@ def _start(**options: Any) -> Any:
 
     if not torch.cuda.is_available():
         _settle_on_cpu(options)
+    elif _world_size() > 1:
+        raise ConfigError(
+            "with several training processes on GPUs every vLLM engine would take the first GPU; train with one "
+            "process, or with --engine transformers"
+        )
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         import vllm
@@ -133,7 +163,7 @@ def _start(**options: Any) -> Any:
 def _settle_on_cpu(options: dict[str, Any]) -> None:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the sandbox too
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _world_size() == 1:
         # a child process would import torch once more: three times the start-up time. With several training
         # processes the core must live in a child, for vLLM opens a process group of its own.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -141,6 +171,10 @@ def _settle_on_cpu(options: dict[str, Any]) -> None:
     # after a part of a prompt vLLM rewinds the sample's noise, which generators on a CPU can't do: prompts stay whole
     options["enable_chunked_prefill"] = False
     del options["gpu_memory_utilization"]
+
+
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _vllm_params(params: SamplingParams, seed: int) -> Any:

@@ -94,7 +94,7 @@ def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[list[Prefe
     strategy = make_strategy(pair_args.strategy, **options)
     rollouts = list(read_rollouts(map(Path, pair_args.rollouts)))
     notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
-    notebook.observe_all(rollouts)
+    notebook.observe(rollouts)
     pool = build_pair_pool(rollouts)
     return draw_pairs(pool, strategy, notebook, count=pair_args.num_pairs, seed=seed), notebook
 

@@ -23,7 +23,8 @@ def rollout(error_type: ErrorType | None, task_id: str = "t") -> Rollout:
 
 def notebook_of(outcomes: list[ErrorType | None], **half_lives: float) -> ErrorNotebook:
     notebook = ErrorNotebook(**half_lives)
-    notebook.observe_all(map(rollout, outcomes))
+    for outcome in outcomes:
+        notebook.observe([rollout(outcome)])
     return notebook
 
 
@@ -35,7 +36,7 @@ def test_the_denominator_is_all_scored_samples_passes_included():
 
 def test_a_sample_without_a_verdict_changes_nothing():
     notebook = notebook_of([ErrorType.NAME])
-    notebook.observe(Rollout(Completion("t", 1, "x"), Program("x", "whole"), None, "the sandbox was lost"))
+    notebook.observe([Rollout(Completion("t", 1, "x"), Program("x", "whole"), None, "the sandbox was lost")])
     assert notebook.scored == 1
     assert notebook.frequency(ErrorType.NAME) == 1.0
 
@@ -59,8 +60,8 @@ def test_frequencies_come_most_frequent_first():
 
 def test_problems_are_told_apart():
     notebook = ErrorNotebook()
-    notebook.observe(rollout(ErrorType.NAME, "a"))
-    notebook.observe(rollout(None, "b"))
+    notebook.observe([rollout(ErrorType.NAME, "a")])
+    notebook.observe([rollout(None, "b")])
     assert notebook.problem_frequency("a", ErrorType.NAME) == 1.0
     assert notebook.problem_frequency("b", ErrorType.NAME) == 0.0
     assert notebook.problem_frequency("never seen", ErrorType.NAME) == 0.0
@@ -82,8 +83,8 @@ def test_a_saved_notebook_goes_on_exactly_where_it_was(tmp_path_factory, before,
     notebook.save(path)
     loaded = ErrorNotebook.load(path)
     for outcome in after:
-        notebook.observe(rollout(outcome))
-        loaded.observe(rollout(outcome))
+        notebook.observe([rollout(outcome)])
+        loaded.observe([rollout(outcome)])
     assert loaded.frequencies("short") == notebook.frequencies("short")
     assert loaded.frequencies("long") == notebook.frequencies("long")
     assert loaded.scored == notebook.scored

@@ -24,7 +24,7 @@ def rollout(task_id: str, index: int, error_type: ErrorType | None, text: str = 
 
 def seen(rollouts: list[Rollout]) -> ErrorNotebook:
     notebook = ErrorNotebook(short_half_life=1e9, long_half_life=1e9)
-    notebook.observe_all(rollouts)
+    notebook.observe(rollouts)
     return notebook
 
 
@@ -89,6 +89,22 @@ def test_another_seed_draws_other_pairs():
     assert draw_pairs(pool, UNIFORM, notebook, count=20, seed=0) != draw_pairs(
         pool, UNIFORM, notebook, count=20, seed=1
     )
+
+
+@settings(max_examples=25)
+@given(st.permutations(range(9)))
+def test_the_order_of_the_rollouts_changes_nothing_the_notebook_knows(order: list[int]):
+    rollouts = one_problem(*[ErrorType.NAME] * 5, *[ErrorType.TYPE] * 3)
+    straight, shuffled = ErrorNotebook(short_half_life=3), ErrorNotebook(short_half_life=3)
+    straight.observe(rollouts)
+    shuffled.observe([rollouts[i] for i in order])
+    assert shuffled.frequencies() == straight.frequencies()
+
+
+def test_an_unscored_twin_hides_no_scored_one():
+    twin = Rollout(Completion("p", 9, "return 0"), Program("return 0", "whole"), None, "the sandbox was lost")
+    pool = build_pair_pool([twin, *one_problem(ErrorType.NAME)])
+    assert len(pool.rejected) == 1
 
 
 def realised_shares(strategy: str, rollouts: list[Rollout], notebook: ErrorNotebook, **options: float) -> Counter:
