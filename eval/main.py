@@ -161,6 +161,12 @@ def make_report(
         backend=sandbox.backend,
         image_digest=sandbox.image_digest,
         policy=policy,
+        data={
+            "file": str(args.benchmark_file) if args.benchmark_file else None,
+            "split": args.split,
+            "time_limit": args.time_limit,
+            "memory_limit_mb": args.memory_limit_mb,
+        },
         versions=package_versions(),
     )
 

@@ -92,13 +92,17 @@ def check_output_dir(path: Path, overwrite: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a directory for --output_dir")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file, so {path} can't be made; name another --output_dir")
     if (path / "report.json").exists() and not overwrite:
         raise InputError(f"{path} holds a report already; choose another --output_dir or add --overwrite")
 
 
 def write_report(path: Path, report: EvalReport, judged: Iterable[Judged], samples: Sequence[Sample] = ()) -> None:
     """Write the files of the report into the directory `path`, each whole or not at all."""
-    (path / "report.json").unlink(missing_ok=True)  # an old report must not stand beside new verdicts
+    for name in ("report.json", "samples.jsonl"):  # what is old must not stand beside what is new
+        (path / name).unlink(missing_ok=True)
     _write_lines(path / "verdicts.jsonl", (verdict_row(item) for item in judged))
     if samples:
         _write_lines(path / "samples.jsonl", sample_rows(samples))
@@ -132,8 +136,9 @@ def _table(report: EvalReport) -> Any:
     for name, interval in _figures(report):
         table.add_row(name, f"{interval.value:.1%}", f"{interval.low:.1%} – {interval.high:.1%}")
     table.add_section()
+    scored = report.num_samples - report.unscored
     for error_type, count in report.error_types.items():
-        table.add_row(error_type, str(count), f"{count / report.num_samples:.1%} of samples")
+        table.add_row(error_type, str(count), f"{count / scored:.1%} of scored samples")
     return table
 
 

@@ -28,6 +28,7 @@ def parse_config(
     Raises:
         ConfigError: an unknown key, a value of the wrong type, a missing one, an unreadable file.
     """
+    argv = [part for word in argv for part in _split_config(word)]
     if "-h" in argv or "--help" in argv:
         print(_own_help(own, prog))
         raise SystemExit(0)
@@ -46,6 +47,11 @@ def parse_config(
         return tuple(parser.parse_args_and_config(argv))
     except (ValueError, argparse.ArgumentError) as error:
         raise ConfigError(f"{prog}: {error}") from error
+
+
+def _split_config(word: str) -> list[str]:
+    """TRL's parser knows `--config FILE` alone."""
+    return word.split("=", 1) if word.startswith("--config=") else [word]
 
 
 def _refuse(message: str) -> NoReturn:
@@ -102,11 +108,19 @@ def _check_file(data: dict[str, Any], parser: argparse.ArgumentParser, path: Pat
 
 
 def _check_value(key: str, value: Any, action: argparse.Action, path: Path) -> None:
-    if value is None or isinstance(value, dict):
+    if value is None:
+        if action.default is not None:
+            raise ConfigError(f"{path}: {key} must have a value; its default is {action.default!r}")
+        return
+    if isinstance(value, dict):
+        if action.choices is not None or action.type in (int, float) or isinstance(action.default, str):
+            raise ConfigError(f"{path}: {key} takes one value, got a mapping")
         return
     items = value if isinstance(value, list) else [value]
     if isinstance(value, list) and action.nargs not in ("+", "*"):
         raise ConfigError(f"{path}: {key} takes one value, got a list")
+    if not isinstance(value, list) and action.nargs in ("+", "*"):
+        raise ConfigError(f"{path}: {key} takes a list, got {value!r}; write [{value}]")
     for item in items:
         _check_item(key, item, action, path)
 

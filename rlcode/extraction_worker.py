@@ -31,7 +31,7 @@ class Extractor:
     Args:
         max_characters: longer texts hold no program (`Program.how` says so).
         cpu_seconds: CPU time that one text may take. What decides is CPU time, so a busy machine changes nothing.
-        wall_seconds: when to give up a worker that is silent and uses no CPU time either (it was stopped, say).
+        wall_seconds: when to give up a worker that does not answer at all (it was stopped, say).
         memory_mb: address space of the worker.
     """
 

@@ -20,9 +20,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlcode.errors import RunDirectoryError
+from rlcode.errors import RlcodeError, RunDirectoryError
 
 SCHEMA_VERSION = 1
+OPERATIONAL = ("sandbox", "sandbox_workers", "max_unscored_share", "engine_batch_size", "engine_gpu_memory_utilization")
+"""Fields that say how a run is carried out and not what it computes: they may change when it is resumed."""
 _PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker")
 
 
@@ -73,28 +75,42 @@ class RunDirectory:
     """The directory `path` of one run of `kind` (`rollout`, `dpo`, …) with its `config`.
 
     Opening a new or empty directory writes `run.json`; opening one that has it resumes the run. The lock is
-    held until `close` or the end of the process.
+    held until `close` or the end of the process. A `with` that an error of ours ends before anything else was
+    written takes `run.json` back, so that the mended command can use the directory.
 
     Raises:
         RunDirectoryError: another process holds it, it was written by another schema, kind or configuration
-            (the difference is shown), or it has files but no `run.json`.
+            (the difference is shown), it has files but no `run.json`, or it can't be made.
     """
 
     def __init__(self, path: Path, kind: str, config: dict[str, Any]) -> None:
         self.path = path
-        if path.exists() and not path.is_dir():
-            raise RunDirectoryError(f"{path} is a file; name a directory")
-        is_new = not (path / "run.json").exists()
-        if is_new and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
-            raise RunDirectoryError(f"{path} has files but no run.json: not a run directory; choose another")
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(path)
+        self._is_new = not (path / "run.json").exists()
+        self._lock = self._open()
         # through JSON, so that what is compared is what a file can hold
         record = {"schema_version": SCHEMA_VERSION, "kind": kind, "config": json.loads(json.dumps(config, default=str))}
-        if is_new:
+        if self._is_new:
             write_json(path / "run.json", {**record, "versions": package_versions()})
         else:
             self._check_same(record)
+
+    def _open(self) -> Any:
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise RunDirectoryError(f"{path} is a file; name a directory")
+        if self._is_new and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
+            raise RunDirectoryError(f"{path} has files but no run.json: not a run directory; choose another")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            return _take_lock(path)
+        except OSError as error:
+            raise RunDirectoryError(f"{path} can't be made a run directory: {error}") from error
+
+    def _withdraw(self) -> None:
+        if self._is_new and {p.name for p in self.path.iterdir() if not _is_empty(p)} <= {"run.json", ".lock"}:
+            for left in self.path.iterdir():
+                left.unlink()
+            self.path.rmdir()
 
     def _check_same(self, record: dict[str, Any]) -> None:
         before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
@@ -117,8 +133,14 @@ class RunDirectory:
     def __enter__(self) -> RunDirectory:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, RlcodeError):
+            self._withdraw()
         self.close()
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
 
 
 def open_for_training(path: Path, kind: str, parts: Sequence[Any]) -> AbstractContextManager[Any]:
@@ -129,8 +151,10 @@ def open_for_training(path: Path, kind: str, parts: Sequence[Any]) -> AbstractCo
     if int(os.environ.get("RANK", "0")) != 0:
         return nullcontext()
     config = {key: value for part in parts for key, value in _as_dict(part).items()}
-    for key in ("resume_from_checkpoint", "output_dir", "logging_dir", "run_name", "local_rank", "hub_token"):
+    for key in ("resume_from_checkpoint", "output_dir", "logging_dir", "run_name", "local_rank", *OPERATIONAL):
         config.pop(key, None)
+    if (path / "adapter").exists():
+        raise RunDirectoryError(f"the run in {path} is finished: its adapter is there; choose another --output_dir")
     return RunDirectory(path, kind, config)
 
 

@@ -242,6 +242,8 @@ class EvalReport:
     image_digest: str = ""
     policy: dict[str, Any] = field(default_factory=dict)
     """Model, adapter, engine and sampling parameters, or the samples file."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """The benchmark's file and split, and the limits that hold where a problem has none of its own."""
     versions: dict[str, str] = field(default_factory=dict)
 
 

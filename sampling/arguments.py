@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlcode.errors import ConfigError
+
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
     """A dataclass field with its help; a list default is copied for each instance."""
@@ -48,6 +50,12 @@ class SandboxArguments:
     max_unscored_share: float = option(0.1, "stop when more than this share could not be judged")
 
 
+def require(condition: bool, message: str) -> None:
+    """Raise a ConfigError with `message` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
 @dataclass
 class RolloutArguments(ProblemArguments, EngineArguments, SandboxArguments):
     """What `rlcode rollout` needs."""
@@ -61,3 +69,10 @@ class RolloutArguments(ProblemArguments, EngineArguments, SandboxArguments):
     top_k: int = option(0, "0 is off")
     max_completion_length: int = option(512, "in tokens")
     seed: int = option(0, "fixes every completion, with its task and index")
+
+    def __post_init__(self) -> None:
+        require(self.num_generations >= 1, "num_generations must be at least 1")
+        require(self.max_completion_length >= 1, "max_completion_length must be at least 1")
+        require(self.temperature >= 0, "temperature must not be negative; 0 is greedy")
+        require(0 < self.top_p <= 1, "top_p must be above 0 and at most 1")
+        require(self.top_k >= 0, "top_k must not be negative; 0 is off")

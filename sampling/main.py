@@ -13,7 +13,7 @@ from pathlib import Path
 from rlcode.config import parse_config
 from rlcode.data.registry import load_problems
 from rlcode.errors import ConfigError, SandboxError
-from rlcode.run_directory import RunDirectory
+from rlcode.run_directory import OPERATIONAL, RunDirectory
 from rlcode.types import Limits, Problem, Rollout
 from sampling.arguments import RolloutArguments
 from sampling.notebook import ErrorNotebook
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("rlcode rollout needs --model and --output_dir")
     file = Path(args.benchmark_file) if args.benchmark_file else None
     problems = load_problems(args.benchmark, file, args.split)
-    config = {key: value for key, value in asdict(args).items() if key != "output_dir"}
+    config = {key: value for key, value in asdict(args).items() if key not in ("output_dir", *OPERATIONAL)}
     with RunDirectory(Path(args.output_dir), "rollout", config):
         rollouts = write_run(args, problems)
     print(summary(rollouts, Path(args.output_dir)))
@@ -59,6 +59,7 @@ def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollo
         RolloutStore(path) as store,
     ):
         print(f"engine {engine.name}, sandbox {sandbox.backend}", file=sys.stderr)
+        store.keep_only(lambda rollout: rollout.verdict is not None)  # what could not be judged gets another try
         done = store.done()
         requests = make_requests(problems, engine, args.num_generations, args.prompt_style, args.system_prompt)
         missing = [request for request in requests if (request.task_id, request.index) not in done]
@@ -71,17 +72,16 @@ def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollo
             extractor=extractor,
             limits=Limits(time_s=args.time_limit, memory_mb=args.memory_limit_mb),
         )
+        unscored = 0
         for rollout in track(stream, total=len(missing), description="rollouts"):
             store.append(rollout)
-    rollouts = list(read_rollouts([path]))
-    _check_scored(rollouts, args.max_unscored_share)
-    return rollouts
-
-
-def _check_scored(rollouts: Sequence[Rollout], limit: float) -> None:
-    unscored = [rollout.unscored_reason for rollout in rollouts if rollout.verdict is None]
-    if len(unscored) > limit * len(rollouts):
-        raise SandboxError(f"{len(unscored)} of {len(rollouts)} completions could not be judged; first: {unscored[0]}")
+            unscored += rollout.verdict is None
+            if unscored > args.max_unscored_share * len(requests):
+                raise SandboxError(
+                    f"{unscored} of {len(requests)} completions could not be judged, the last one because: "
+                    f"{rollout.unscored_reason}. Mend the sandbox and run the same command again: it goes on from here"
+                )
+    return list(read_rollouts([path]))
 
 
 def summary(rollouts: Sequence[Rollout], output_dir: Path) -> str:
@@ -93,5 +93,5 @@ def summary(rollouts: Sequence[Rollout], output_dir: Path) -> str:
     errors = ", ".join(f"{error_type} {share:.1%}" for error_type, share in notebook.frequencies("long").items())
     return (
         f"{len(rollouts)} rollouts in {output_dir}: {passed} passed, {len(scored) - passed} failed, "
-        f"{len(rollouts) - len(scored)} unscored\nshare of error types now: {errors or 'none'}"
+        f"{len(rollouts) - len(scored)} unscored\nshare of error types: {errors or 'none'}"
     )

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rlcode.errors import DataError
+from rlcode.run_directory import write_json_lines
 from rlcode.types import Rollout, from_json, to_json
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,13 @@ class RolloutStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         _set_torn_line_aside(path)
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+
+    def keep_only(self, wanted: Callable[[Rollout], bool]) -> None:
+        """Drop what is not wanted; the file is replaced whole."""
+        kept = [to_json(rollout) for rollout in read_rollouts([self.path]) if wanted(rollout)]
+        self._file.close()
+        write_json_lines(self.path, kept)
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def append(self, rollout: Rollout) -> None:
         """Write one rollout; it is with the operating system when this returns."""
@@ -68,7 +76,7 @@ def read_rollouts(paths: Iterable[Path]) -> Iterator[Rollout]:
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
-        files = sorted(path.glob("**/rollouts*.jsonl")) if path.is_dir() else [path]
+        files = sorted(path.glob("rollouts*.jsonl")) if path.is_dir() else [path]
         if not files or not files[0].is_file():
             raise DataError(f"no rollouts at {path}; `rlcode rollout --output_dir {path}` writes them")
         yield from files

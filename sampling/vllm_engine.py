@@ -100,8 +100,8 @@ class VllmEngine:
             )
         except ValueError as error:
             raise InputError(
-                f"vLLM does not take the prompt of task {request.task_id} ({len(request.prompt_token_ids)} tokens): {error}; "
-                "raise --engine_max_model_length"
+                f"vLLM does not take the prompt of task {request.task_id} ({len(request.prompt_token_ids)} tokens): "
+                f"{error}; raise --engine_max_model_length"
             ) from error
 
     def _completion(self, request: GenerationRequest, seed: int, output: Any, params: SamplingParams) -> Completion:

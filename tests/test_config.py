@@ -44,6 +44,10 @@ def test_an_unknown_option_is_refused():
     [
         ("num_generations: many", "num_generations must be int, got 'many'"),
         ("num_generations: [1, 2]", "num_generations takes one value"),
+        ("num_generations: null", "num_generations must have a value; its default is 8"),
+        ("num_generations: 0", "num_generations must be at least 1"),
+        ("benchmark: {a: 1}", "benchmark takes one value, got a mapping"),
+        ("temperature: -1", "temperature must not be negative"),
         ("engine: sglang", "engine must be one of transformers, vllm"),
         ("- a list", "must hold a mapping"),
         ("key: [unclosed", "can't be read"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcode.errors import RunDirectoryError
+from rlcode.errors import InputError, RunDirectoryError
 from rlcode.run_directory import RunDirectory, write_atomically
 
 
@@ -48,6 +48,27 @@ def test_a_directory_with_other_files_is_left_alone(tmp_path: Path):
     with pytest.raises(RunDirectoryError, match=r"no run\.json"):
         RunDirectory(tmp_path, "dpo", {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_error_before_anything_was_written_takes_the_directory_back(tmp_path: Path):
+    with pytest.raises(InputError), RunDirectory(tmp_path / "run", "dpo", {"sandbox": "docker"}):
+        raise InputError("no engine")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_after_something_was_written_leaves_all_of_it(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    run = RunDirectory(tmp_path / "run", "dpo", {})
+    (tmp_path / "run" / "rollouts.jsonl").write_text("x")
+    with pytest.raises(InputError), run:
+        raise InputError("later")
+    assert (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_place_that_can_not_be_a_directory_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunDirectoryError, match="file"):
+        RunDirectory(tmp_path / "file" / "run", "dpo", {})
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):

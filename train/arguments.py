@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sampling.arguments import EngineArguments, ProblemArguments, SandboxArguments, option
+from sampling.arguments import EngineArguments, ProblemArguments, SandboxArguments, option, require
 
 
 @dataclass
@@ -31,6 +31,9 @@ class PairArguments:
         "DPO's reference: base (the adapter switched off) or previous_round (a frozen copy of --adapter)",
         choices=["base", "previous_round"],
     )
+
+    def __post_init__(self) -> None:
+        require(self.num_pairs >= 1, "num_pairs must be at least 1")
 
 
 @dataclass

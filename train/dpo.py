@@ -17,7 +17,7 @@ from typing import Any
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
-from rlcode.errors import ConfigError
+from rlcode.errors import ConfigError, DataError
 from rlcode.run_directory import open_for_training, write_json_lines
 from rlcode.types import PreferencePair, to_json
 from train.arguments import PairArguments, PolicyArguments
@@ -50,30 +50,54 @@ def train_dpo(
     """Train one round and return the directory of the adapter. With `callbacks`, the trainer prints nothing itself."""
     from transformers import PrinterCallback
 
+    from sampling.adapters import adapter_version
     from train.pair_trainer import PairTrainer, pairs_to_dataset
-    from train.policy import load_policy, load_tokenizer, save_policy
+    from train.policy import checkpoint_to_resume, load_policy, load_tokenizer, save_policy
 
+    if pair_args.reference == "base" and policy_args.adapter and training_args.precompute_ref_log_probs:
+        raise ConfigError(
+            "precompute_ref_log_probs takes --adapter as the reference; leave it out with reference: base"
+        )
     pairs, notebook = draw_training_pairs(pair_args, training_args.seed)
+    tokenizer = load_tokenizer(model_args)
+    check_tokens(pairs, tokenizer)
     trainer = PairTrainer(
         model=load_policy(model_args, policy_args.adapter, training_args.seed),
         args=training_args,
         train_dataset=pairs_to_dataset(pairs),
-        processing_class=load_tokenizer(model_args),
+        processing_class=tokenizer,
         callbacks=list(callbacks),
     )
     if policy_args.adapter is None or pair_args.reference == "base":
         trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
     if callbacks:
         trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
 
     output_dir = Path(training_args.output_dir)
-    version = pairs[0].rejected.policy_version + 1
+    version = 1 + max(
+        adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0,
+        max(max(pair.chosen.policy_version, pair.rejected.policy_version) for pair in pairs),
+    )
     save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
     if trainer.accelerator.is_main_process:
         notebook.save(output_dir / "notebook.json")
         write_json_lines(output_dir / "pairs.jsonl", map(to_json, pairs))
     return output_dir / "adapter"
+
+
+def check_tokens(pairs: Sequence[PreferencePair], tokenizer: Any) -> None:
+    """Make sure that the tokens of the rollouts are this tokenizer's.
+
+    Raises:
+        DataError: they say something else than their text: the rollouts are of another model.
+    """
+    for completion in (side for pair in pairs[:8] for side in (pair.chosen, pair.rejected)):
+        if not tokenizer.decode(list(completion.token_ids), skip_special_tokens=True).startswith(completion.text):
+            raise DataError(
+                f"the tokens of completion {completion.index} of task {completion.task_id} are not its text in this "
+                "model's tokenizer; the rollouts must come from the model that is trained"
+            )
 
 
 def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[list[PreferencePair], Any]:

@@ -52,7 +52,9 @@ def export_merged(adapter: Path, output: Path, *, model: str | None = None, dtyp
 
     if output.exists():
         raise InputError(f"{output} exists; choose another --output or move it away")
-    base = model or read_adapter_config(adapter)["base_model_name_or_path"]
+    base = model or read_adapter_config(adapter).get("base_model_name_or_path")
+    if not base:
+        raise InputError(f"adapter {adapter} does not name its base model; name it with --model")
     check_adapter(adapter, base)
     output.parent.mkdir(parents=True, exist_ok=True)
     unproven = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-unproven-"))
@@ -73,7 +75,10 @@ def _write_and_prove(base: str, adapter: Path, output: Path, dtype: str) -> dict
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     weights = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
-    policy = PeftModel.from_pretrained(weights, str(adapter)).eval()
+    try:
+        policy = PeftModel.from_pretrained(weights, str(adapter)).eval()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"adapter {adapter} can't be put on {base}: {error}") from error
     expected = _logits(policy, tokenizer)
     targets = [name.removeprefix("base_model.model.") for name, _ in _lora_layers(policy)]
     before = {name: layer.get_base_layer().weight.detach().clone() for name, layer in _lora_layers(policy)}

@@ -14,14 +14,18 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.run_directory import open_for_training
 from rlcode.types import Limits, Problem
 from train.arguments import GrpoArguments
+
+if TYPE_CHECKING:
+    from sampling.notebook import ErrorNotebook
 
 
 def _trl_configs() -> Sequence[type]:
@@ -61,7 +65,7 @@ def train_grpo(
     from trl import GRPOTrainer
 
     from rewards.correctness import CorrectnessReward
-    from train.policy import load_policy, load_tokenizer, save_policy
+    from train.policy import checkpoint_to_resume, load_policy, load_tokenizer, save_policy
 
     policy = load_policy(model_args, args.adapter, training_args.seed)
     tokenizer = load_tokenizer(model_args)
@@ -78,13 +82,26 @@ def train_grpo(
         )
         if callbacks:
             trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
 
     output_dir = Path(training_args.output_dir)
-    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), rollouts.next_version)
+    version = rollouts.first_version + trainer.state.global_step
+    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
     if trainer.accelerator.is_main_process:
-        rollouts.notebook.save(output_dir / "notebook.json")
+        notebook_of(output_dir).save(output_dir / "notebook.json")
     return output_dir / "adapter"
+
+
+def notebook_of(output_dir: Path) -> ErrorNotebook:
+    """The error notebook over the rollouts of all processes, one policy version after another."""
+    from sampling.notebook import ErrorNotebook
+    from sampling.store import read_rollouts
+
+    notebook = ErrorNotebook()
+    rollouts = sorted(read_rollouts([output_dir]), key=lambda rollout: rollout.completion.policy_version)
+    for _, batch in groupby(rollouts, key=lambda rollout: rollout.completion.policy_version):
+        notebook.observe(batch)
+    return notebook
 
 
 def open_rollouts(
@@ -99,7 +116,7 @@ def open_rollouts(
 ) -> Any:
     """The rollout function with what it needs; what is opened here is closed by `stack`."""
     from rlcode.extraction_worker import Extractor
-    from sampling.notebook import ErrorNotebook
+    from sampling.adapters import adapter_version
     from sampling.store import RolloutStore
     from sandbox.pool import open_sandbox
     from train.policy_rollouts import PolicyRollouts
@@ -115,10 +132,11 @@ def open_rollouts(
         or stack.enter_context(open_sandbox(args.sandbox, workers=args.sandbox_workers or _share_of_cores())),
         extractor=stack.enter_context(Extractor()),
         limits=Limits(time_s=args.time_limit, memory_mb=args.memory_limit_mb),
-        notebook=ErrorNotebook(),
         store=stack.enter_context(RolloutStore(Path(training_args.output_dir) / f"rollouts-rank{rank}.jsonl")),
         adapters=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-adapters-"))),
         base_model=str(model_args.model_name_or_path),
+        # version 0 is the base; the start of a new adapter is a policy of its own
+        first_version=1 + (adapter_version(Path(args.adapter)) if args.adapter else 0),
         max_unscored_share=args.max_unscored_share,
     )
 

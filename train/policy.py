@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig
 
 from rlcode.errors import ConfigError, InputError, PolicyMismatchError
@@ -24,8 +25,7 @@ def load_tokenizer(model_args: ModelConfig) -> Any:
     Raises:
         ConfigError, InputError: no model was named, or it can't be found.
     """
-    if not model_args.model_name_or_path:
-        raise ConfigError("no base model: set model_name_or_path to a directory or a hub name")
+    _require_model(model_args)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             model_args.model_name_or_path, revision=model_args.model_revision, padding_side="left"
@@ -45,13 +45,22 @@ def load_policy(model_args: ModelConfig, adapter: str | None, seed: int) -> Peft
     """
     if model_args.load_in_4bit or model_args.load_in_8bit or model_args.use_dora:
         raise ConfigError("quantised bases and DoRA are not supported; remove load_in_4bit, load_in_8bit, use_dora")
+    _require_model(model_args)
     if adapter is not None:
         check_adapter(Path(adapter), str(model_args.model_name_or_path))
     base = _load_base(model_args)
     if adapter is not None:
-        return PeftModel.from_pretrained(base, adapter, adapter_name=ADAPTER_NAME, is_trainable=True)
+        try:
+            return PeftModel.from_pretrained(base, adapter, adapter_name=ADAPTER_NAME, is_trainable=True)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"adapter {adapter} can't be put on {model_args.model_name_or_path}: {error}") from error
     set_seed(seed)
     return get_peft_model(base, _lora_config(model_args), adapter_name=ADAPTER_NAME)
+
+
+def _require_model(model_args: ModelConfig) -> None:
+    if not model_args.model_name_or_path:
+        raise ConfigError("no base model: set model_name_or_path to a directory or a hub name")
 
 
 def _load_base(model_args: ModelConfig) -> Any:
@@ -76,6 +85,14 @@ def _lora_config(model_args: ModelConfig) -> LoraConfig:
         use_rslora=model_args.use_rslora,
         bias="none",
     )
+
+
+def checkpoint_to_resume(training_args: Any) -> str | None:
+    """What the configuration names, else the last checkpoint in the output directory, else none."""
+    if training_args.resume_from_checkpoint:
+        return str(training_args.resume_from_checkpoint)
+    output_dir = Path(training_args.output_dir)
+    return get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
 
 
 def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:
@@ -120,7 +137,10 @@ def _mean_gap(model: Any, completion: Completion, temperature: float) -> float:
         return 0.0
     ids = torch.tensor([[*completion.prompt_token_ids, *completion.token_ids]], device=model.device)
     start = len(completion.prompt_token_ids)
+    was_training = model.training
+    model.eval()  # engines know no dropout
     logits = model(input_ids=ids).logits[0, start - 1 : -1].float() / temperature
+    model.train(was_training)
     ours = torch.log_softmax(logits, dim=-1).gather(1, ids[0, start:, None]).squeeze(1)
     theirs = torch.tensor(completion.logprobs, device=ours.device)
     return float((ours - theirs).abs().mean())

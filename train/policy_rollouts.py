@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,12 +13,11 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from trl.models import unwrap_model_for_generation
 
-from rlcode.errors import DataError, SandboxError
+from rlcode.errors import ConfigError, DataError, SandboxError
 from rlcode.extraction_worker import Extractor
 from rlcode.prompts import build_prompt
 from rlcode.types import Completion, Limits, Problem, Rollout
 from sampling.engine import Engine, GenerationRequest, SamplingParams
-from sampling.notebook import ErrorNotebook
 from sampling.rollouts import encode_prompt, judge_completions
 from sampling.store import RolloutStore
 from sampling.transformers_engine import TransformersEngine
@@ -34,8 +34,8 @@ class PolicyRollouts:
     """Callable as TRL's `rollout_func(prompts, trainer)`.
 
     Each time the policy changed, an engine of its own gets the adapter under a new version; the `transformers` engine
-    shares the trainer's model. Then log-probabilities of the first completions are compared with the trainer's. All
-    rollouts are taken down in `notebook` and appended to `store`.
+    shares the trainer's model. Then log-probabilities of the first completions are compared with the trainer's, where
+    nothing was cut off before sampling (`top_p` 1, no `top_k`). All rollouts of this process are appended to `store`.
     """
 
     problems: Sequence[Problem]
@@ -45,17 +45,17 @@ class PolicyRollouts:
     sandbox: Sandbox
     extractor: Extractor
     limits: Limits
-    notebook: ErrorNotebook
     store: RolloutStore
     adapters: Path
     base_model: str
+    first_version: int
+    """Of the policy that the run begins with; each optimizer step adds one."""
     max_unscored_share: float
 
     def __post_init__(self) -> None:
         self._by_prompt = {self._key(build_prompt(p, self.style, self.system)): p for p in self.problems}
         self._by_id = {problem.task_id: problem for problem in self.problems}
         self._synced_step: int | None = None
-        self.next_version = self.engine.policy_version + 1
 
     def dataset_rows(self) -> list[dict[str, Any]]:
         """One row for each problem with a prompt of its own: `prompt`, `task_id`."""
@@ -64,6 +64,8 @@ class PolicyRollouts:
         ]
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
+        if self._synced_step is None:
+            self._forget_after(self.first_version + trainer.state.global_step)
         with self._policy_in_force(trainer) as model:
             completions = list(self.engine.generate(self._requests(prompts, trainer), self._params(trainer)))
             self._check_policy(model, completions, trainer)
@@ -97,6 +99,8 @@ class PolicyRollouts:
     @staticmethod
     def _params(trainer: Any) -> SamplingParams:
         args = trainer.args
+        if args.min_p or args.repetition_penalty != 1.0 or args.generation_kwargs:
+            raise ConfigError("min_p, repetition_penalty and generation_kwargs are not supported by our engines")
         return SamplingParams(
             temperature=args.temperature,
             top_p=args.top_p,
@@ -107,18 +111,26 @@ class PolicyRollouts:
 
     def _policy_in_force(self, trainer: Any) -> AbstractContextManager[Any]:
         """Bring the engine to the policy as it is now; gives the trainer's own model, for comparison."""
-        changed = trainer.state.global_step != self._synced_step
-        version = self.next_version if changed else self.engine.policy_version
-        self.next_version += changed
+        version = self.first_version + trainer.state.global_step
         if isinstance(self.engine, TransformersEngine):
             self.engine.policy_version = version
             return _sharing(self.engine, trainer)
-        if changed:
-            # the first process writes, so all of them load from its directory
-            (path,) = broadcast_object_list([str(self.adapters / f"v{version}")])
-            save_policy(trainer, Path(path), self.base_model, version)
-            self.engine.load_adapter(version, Path(path))
+        if trainer.state.global_step != self._synced_step:
+            self._sync(trainer, version)
         return nullcontext(trainer.accelerator.unwrap_model(trainer.model))
+
+    def _sync(self, trainer: Any, version: int) -> None:
+        # the first process writes, so all of them load from its directory
+        (path,) = broadcast_object_list([str(self.adapters / f"v{version}")])
+        save_policy(trainer, Path(path), self.base_model, version)
+        self.engine.load_adapter(version, Path(path))
+        trainer.accelerator.wait_for_everyone()
+        if trainer.accelerator.is_main_process:
+            shutil.rmtree(path)
+
+    def _forget_after(self, version: int) -> None:
+        """A run that resumes from a checkpoint draws again what it drew after it."""
+        self.store.keep_only(lambda rollout: rollout.completion.policy_version < version)
 
     def _check_policy(self, model: Any, completions: Sequence[Completion], trainer: Any) -> None:
         args, step = trainer.args, trainer.state.global_step
@@ -139,7 +151,6 @@ class PolicyRollouts:
         for rollout in judge_completions(
             completions, self._by_id, sandbox=self.sandbox, extractor=self.extractor, limits=self.limits
         ):
-            self.notebook.observe(rollout)
             self.store.append(rollout)
             rollouts.append(rollout)
         self._check_scored(rollouts)

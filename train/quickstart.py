@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlcode.errors import RunDirectoryError
 from rlcode.run_directory import RunDirectory, package_versions, write_atomically, write_json, write_json_lines
 from rlcode.types import Limits, Problem, Rollout, to_json
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments
@@ -85,6 +86,8 @@ def main(argv: list[str]) -> int:
     # Idle OpenMP threads that spin slow a busy machine down fourfold; read once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    if output_dir.is_dir() and any(output_dir.iterdir()):
+        raise RunDirectoryError(f"{output_dir} is not empty; a quickstart begins in a new directory")
     config = {"preset": args.preset, "seed": args.seed, "engine": args.engine, "sandbox": args.sandbox}
     with RunDirectory(output_dir, "quickstart", config):
         run_quickstart(output_dir, PRESETS[args.preset], args.engine, args.sandbox, args.seed)
@@ -130,6 +133,7 @@ def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: st
     """Run every stage in `run` and return their held-out figures, first to last."""
     _quieten()
     from rlcode.extraction_worker import Extractor
+    from sampling.adapters import adapter_version
     from sampling.engine import open_engine
     from sandbox.pool import open_sandbox
     from train.quickstart_report import Reporter
@@ -147,7 +151,7 @@ def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: st
             adapter = run_dpo(loop, problems["train"][: -preset.grpo_problems])
             evaluate(loop, "after DPO", engine)
             adapter = run_grpo(loop, problems["train"][-preset.grpo_problems :], adapter)
-            engine.load_adapter(engine.policy_version + 1, adapter)
+            engine.load_adapter(adapter_version(adapter), adapter)
             evaluate(loop, "after GRPO", engine)
         exported = export(loop, adapter)
         with open_engine(engine_name, str(exported), batch_size=256, max_model_length=256) as merged:
@@ -241,6 +245,7 @@ def evaluate(loop: Loop, name: str, engine: Engine) -> None:
 
 def run_dpo(loop: Loop, problems: Sequence[Problem]) -> Path:
     """Rounds of rollouts, notebook, pairs and DPO; the engine ends with the last round's adapter in force."""
+    from sampling.adapters import adapter_version
     from sampling.store import write_rollouts
 
     adapter: Path | None = None
@@ -259,7 +264,7 @@ def run_dpo(loop: Loop, problems: Sequence[Problem]) -> Path:
         write_rollouts(folder / "rollouts.jsonl", rollouts)
         adapter = dpo_round(loop, folder, number, learning_rate, adapter, notebook)
         notebook = folder / "notebook.json"
-        loop.engine.load_adapter(number, adapter)
+        loop.engine.load_adapter(adapter_version(adapter), adapter)
     if adapter is None:
         raise ValueError("the preset has no DPO round")
     return adapter

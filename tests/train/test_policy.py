@@ -58,6 +58,20 @@ def test_a_missing_model_is_asked_for():
         load_policy(config(Path("/no/such")), None, 0)
 
 
+def test_the_engine_check_knows_that_engines_have_no_dropout(random_model: Path):
+    policy = load_policy(ModelConfig(model_name_or_path=str(random_model), lora_r=4, lora_dropout=0.5), None, 0)
+    for name, weight in policy.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    with open_engine("transformers", str(random_model)) as engine:
+        engine.model = policy
+        ids = tuple(engine.tokenizer("def solve(n):\n")["input_ids"])
+        completions = list(engine.generate([GenerationRequest("t", 0, ids)], SamplingParams(max_completion_length=10)))
+    policy.train()
+    assert check_engine_policy(policy, completions, temperature=1.0, tolerance=1e-3, version=1) < 1e-4
+    assert policy.training
+
+
 def test_the_engine_check_passes_for_the_policy_and_refuses_any_other(random_model: Path, random_adapter: Path):
     policy = load_policy(config(random_model), str(random_adapter), 0)
     with open_engine("transformers", str(random_model), adapter=random_adapter) as engine:
