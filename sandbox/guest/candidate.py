@@ -41,6 +41,7 @@ class Link:
     def __init__(self, fd: int) -> None:
         """`fd` is a socket, which need not be open yet."""
         self._fd = fd
+        self._frames = channel.Frames(lambda: os.read(fd, channel.CHUNK))
         self.objects = _Objects()
         self._codec = Codec(self.objects.export, self.objects.resolve)
         self._spare: mmap.mmap | None = mmap.mmap(-1, _SPARE)  # given up to say that memory ran out
@@ -54,7 +55,7 @@ class Link:
             rest = rest[os.write(self._fd, rest) :]
 
     def read(self) -> list[Any]:
-        return self._codec.loads(channel.read_frame(lambda size: os.read(self._fd, size)))
+        return self._codec.loads(self._frames.next())
 
     def answer(self, number: int, value: Any) -> None:
         """Send a value, or where it has no form to travel in, a handle on it."""
@@ -92,7 +93,7 @@ class _Objects:
     """What the judge knows by number: the names that it asked for, and values that stay here."""
 
     def __init__(self) -> None:
-        self._known: list[Any] = []
+        self.known: list[Any] = []
         self._numbers: dict[int, int] = {}
 
     def export(self, value: Any) -> list[Any]:
@@ -103,11 +104,11 @@ class _Objects:
         return [number, type(value).__name__[:_MAX_TEXT]]
 
     def add(self, value: Any) -> int:
-        self._known.append(value)
-        return len(self._known) - 1
+        self.known.append(value)
+        return len(self.known) - 1
 
     def resolve(self, number: Any, name: Any) -> Any:
-        return self._known[number]
+        return self.known[number]
 
 
 def _call(target: Any, *arguments: Any, **named: Any) -> Any:
@@ -139,10 +140,13 @@ def _serve(link: Link, source: str, names: list[str]) -> None:
             _answer(link, *link.read())
 
 
-def _answer(link: Link, number: int, operation: str, target: Any, arguments: Any, named: Any) -> None:
+def _answer(link: Link, number: int, operation: str, target: int, names: list[str], *values: Any) -> None:
+    """Do what a question asks for; the last values are for the arguments that `names` names."""
     process = os.getpid()
+    first_named = len(values) - len(names)
     try:
-        value = _OPERATIONS[operation](target, *arguments, **named)
+        named = dict(zip(names, values[first_named:], strict=True))
+        value = _OPERATIONS[operation](link.objects.known[target], *values[:first_named], **named)
         _flush()
         if os.getpid() == process:
             link.answer(number, value)
@@ -202,8 +206,10 @@ def _exit_code(error: SystemExit) -> int:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # the program put something else there, or closed it
+        try:
             stream.flush()
+        except (AttributeError, ValueError):  # the program put something else there, or closed it
+            continue
 
 
 def _limit_int_digits() -> None:
@@ -239,7 +245,7 @@ def rehearse() -> None:
     What the interpreter writes into its own structures when code first runs is then shared, not copied each time.
     """
     main = sys.modules["__main__"]
-    call = [[0, "call", {"h": [0, ""]}, {"t": [number, [1.5, "a"]]}, {"d": []}] for number in (1, 0, 2)]
+    call = [[0, "call", 0, ["items"], number, [1.5, "a"]] for number in (1, 0, 2)]
     for _ in range(_REHEARSALS):
         ours, theirs = socket.socketpair()
         with ours, theirs:

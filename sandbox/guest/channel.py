@@ -7,8 +7,12 @@ from collections.abc import Callable
 
 MAX_REPLY = 8 << 20
 """Bytes of the longest message that a candidate may send."""
+CHUNK = 1 << 16
 _HEADER = struct.Struct(">I")
-HEADER_SIZE = _HEADER.size
+
+
+class TooLong(Exception):  # noqa: N818
+    """A message was announced that is longer than allowed."""
 
 
 def frame(body: bytes) -> bytes:
@@ -16,26 +20,33 @@ def frame(body: bytes) -> bytes:
     return _HEADER.pack(len(body)) + body
 
 
-def body_size(header: bytes | bytearray) -> int:
-    """The length that the first four bytes of a frame announce."""
-    size: int = _HEADER.unpack(header)[0]
-    return size
+class Frames:
+    """Takes a stream of bytes apart; most frames come in one piece."""
 
+    def __init__(self, receive: Callable[[], bytes], limit: int | None = None) -> None:
+        """`receive()` gives some bytes, none at the end; `limit` is the most that a body may hold."""
+        self._receive = receive
+        self._limit = limit
+        self._buffer = bytearray()
 
-def read_frame(receive: Callable[[int], bytes | bytearray]) -> bytes:
-    """The body of the next frame, of any size; `receive(n)` gives at most n bytes, none at the end.
+    def next(self) -> bytes:
+        """The body of the next frame.
 
-    Raises:
-        EOFError: the other side is gone.
-    """
-    return _exactly(receive, body_size(_exactly(receive, HEADER_SIZE)))
+        Raises:
+            EOFError: the stream has ended. TooLong: the body is.
+        """
+        self._fill(_HEADER.size)
+        end = _HEADER.size + int(_HEADER.unpack_from(self._buffer)[0])
+        if self._limit is not None and end > self._limit + _HEADER.size:
+            raise TooLong(f"a message of {end - _HEADER.size} bytes")
+        self._fill(end)
+        body = bytes(self._buffer[_HEADER.size : end])
+        del self._buffer[:end]
+        return body
 
-
-def _exactly(receive: Callable[[int], bytes | bytearray], size: int) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        part = receive(min(size - len(data), 1 << 20))
-        if not part:
-            raise EOFError("the other side is gone")
-        data += part
-    return bytes(data)
+    def _fill(self, size: int) -> None:
+        while len(self._buffer) < size:
+            part = self._receive()
+            if not part:
+                raise EOFError("the other side is gone")
+            self._buffer += part

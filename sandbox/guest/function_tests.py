@@ -10,7 +10,8 @@ from typing import Any
 
 from .asserts import LEDGER, Ledger, failure_from
 from .classify import OUTPUT, TIMEOUT, WRONG_ANSWER, Failure
-from .execution import ForkServer, Limits
+from .execution import Execution
+from .fork_client import ForkServer, Limits
 from .plan import CHECK, FunctionTests
 from .remote import Link, Remote
 from .stops import BadTests, CandidateGone, SandboxBroken, TestTimeUp
@@ -26,7 +27,7 @@ def judge_functions(server: ForkServer, tests: FunctionTests, source: str, limit
         BadTests: the tests are at fault.
         SandboxBroken: the sandbox is.
     """
-    execution = server.run(limits, b"")
+    execution = Execution(server, limits, stdin=b"")
     link = Link(execution)
     ledger = Ledger(tests.sites, lambda: link.failure)
     try:

@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from . import kernel, wire
-from .execution import ForkServer, Limits, UserIds
+from .fork_client import ForkServer, Limits, UserIds
 from .function_tests import judge_functions
 from .plan import plan_for
 from .script_tests import judge_scripts

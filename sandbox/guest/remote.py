@@ -105,7 +105,9 @@ class Link:
         self._send(self._codec.dumps(["script", source, []]))
         self._take_reply(0)
 
-    def ask(self, operation: str, target: Remote, arguments: tuple[Any, ...] = (), named: Any = None) -> Any:
+    def ask(
+        self, operation: str, target: Remote, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
         """The program's answer.
 
         Raises:
@@ -116,8 +118,10 @@ class Link:
         if self.failure:
             raise CandidateGone
         self._asked += 1
+        names = list(named) if named else []
+        values = (*arguments, *named.values()) if named else arguments
         try:
-            body = self._codec.dumps([self._asked, operation], target, arguments, named or {})
+            body = self._codec.dumps([self._asked, operation, target._number_, names], *values)
         except CannotCross as error:
             raise BadTests(f"an argument can't be handed to the program: {error}") from None
         self._send(body)

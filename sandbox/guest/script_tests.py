@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from .asserts import shown
-from .classify import FORBIDDEN, MEMORY, OUTPUT, TIMEOUT, WRONG_ANSWER, Failure, failure_in
-from .execution import Execution, ForkServer, Limits
+from .asserts import failure_from, shown
+from .classify import FORBIDDEN, MEMORY, OUTPUT, TIMEOUT, WRONG_ANSWER, Failure
+from .execution import Execution
+from .fork_client import ForkServer, Limits
 from .plan import StdioTest
 from .remote import Link
 from .stops import CandidateGone
@@ -33,7 +34,7 @@ def judge_scripts(server: ForkServer, tests: list[StdioTest], source: str, limit
 
 
 def _judge_case(server: ForkServer, test: StdioTest, source: str, limits: Limits, tally: Tally) -> Failure | None:
-    execution = server.run(limits, test.stdin)
+    execution = Execution(server, limits, test.stdin)
     try:
         failure = _run_to_end(execution, source)
     finally:
@@ -55,7 +56,7 @@ def _run_to_end(execution: Execution, source: str) -> Failure | None:
         return None if link.finished else link.failure
     except Exception as error:  # the program's own
         execution.wait_for_exit()
-        return failure_in(error)
+        return failure_from(error)
     return Failure(FORBIDDEN, "the program answered a question that nobody asked")
 
 
