@@ -32,3 +32,19 @@ def run_quickstart(output_dir: Path, engine: str, sandbox: str) -> Path:
 def quickstart_run(tmp_path_factory) -> Path:
     """A finished quickstart: its model, problems and rollouts serve other tests."""
     return run_quickstart(tmp_path_factory.mktemp("quickstart") / "run", "transformers", "docker")
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory) -> Path:
+    """A tiny Qwen2 with random weights."""
+    from tests.random_models import make_model  # it loads torch, which most tests do without
+
+    return make_model(tmp_path_factory.mktemp("random") / "model", seed=0)
+
+
+@pytest.fixture(scope="session")
+def random_adapter(tmp_path_factory, random_model: Path) -> Path:
+    """A LoRA adapter on it that changes what it says."""
+    from tests.random_models import make_adapter
+
+    return make_adapter(tmp_path_factory.mktemp("random") / "adapter", random_model)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from rlcode.errors import InputError
 from sampling.adapters import METADATA_FILE, base_fingerprint, check_adapter
-from tests.sampling.conftest import make_model
+from tests.random_models import make_model
 
 
 def test_the_right_base_is_accepted(random_model: Path, random_adapter: Path):

@@ -1,4 +1,4 @@
-"""A random model, adapters on it, and judged rollouts to train from."""
+"""Judged rollouts to train from."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import pytest
 
 from rlcode.types import Completion, ErrorType, Program, Rollout, Verdict
 from sampling.store import write_rollouts
-from tests.sampling.conftest import make_adapter, make_model
-
-
-@pytest.fixture(scope="session")
-def random_model(tmp_path_factory) -> Path:
-    return make_model(tmp_path_factory.mktemp("random") / "model", seed=0)
-
-
-@pytest.fixture(scope="session")
-def random_adapter(tmp_path_factory, random_model: Path) -> Path:
-    return make_adapter(tmp_path_factory.mktemp("random") / "adapter", random_model)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlcode.cli import main
 from rlcode.errors import InputError, PolicyMismatchError
 from sampling.engine import GenerationRequest, SamplingParams, open_engine
-from tests.sampling.conftest import make_model
+from tests.random_models import make_model
 from train.export import export_merged
 
 

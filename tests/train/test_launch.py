@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,14 +77,55 @@ def test_grpo_runs(tmp_path: Path, quickstart_run: Path, processes: str, engine:
     assert max(w.abs().max().item() for name, w in weights(tmp_path).items() if "lora_B" in name) > 1e-4
 
 
+def command(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, f"train/{script}.py", "--config", f"configs/tiny/{script}.yaml", *map(str, arguments)]
+
+
+def kill_after_checkpoint(line: list[str], checkpoint: Path) -> None:
+    """Run the command and SIGKILL it as soon as the checkpoint is whole."""
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        # the trainer's state is written last
+        while not (checkpoint / "trainer_state.json").exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+    assert not (checkpoint.parent / "adapter").exists(), "it ended before it could be killed"
+
+
+@pytest.mark.parametrize("script", ["dpo", "grpo"])
+def test_a_killed_run_goes_on_and_ends_where_the_undisturbed_one_does(
+    tmp_path: Path, quickstart_run: Path, script: str
+):
+    common = ["--model_name_or_path", quickstart_run / "model", "--save_strategy", "steps", "--save_steps", 2]
+    if script == "dpo":
+        common += ["--rollouts", quickstart_run / "dpo-1" / "rollouts.jsonl", "--num_pairs", 48]
+    else:
+        common += ["--benchmark_file", quickstart_run / "problems" / "train.jsonl", "--max_steps", 5]
+        common += ["--sandbox", "local", "--adapter", quickstart_run / "dpo-1" / "adapter"]
+    whole = command(script, *common, "--output_dir", tmp_path / "whole")
+    killed = command(script, *common, "--output_dir", tmp_path / "killed")
+    kill_after_checkpoint(killed, tmp_path / "killed" / "checkpoint-2")
+    for line in (whole, killed):
+        succeed(subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False))
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-6
+    if script == "grpo":
+        drawn = [
+            [(c.policy_version, c.task_id, c.index, c.token_ids) for c in (r.completion for r in read_rollouts([run]))]
+            for run in (tmp_path / "whole", tmp_path / "killed")
+        ]
+        assert drawn[0] == drawn[1]
+        assert {version for version, *_ in drawn[0]} == {2, 3, 4, 5, 6}  # the adapter was version 1
+    finished = subprocess.run(whole, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert finished.returncode == 2
+    assert "is finished" in finished.stderr
+
+
 def test_a_run_directory_of_another_configuration_is_refused(tmp_path: Path, quickstart_run: Path):
-    common = ("--model_name_or_path", quickstart_run / "model", "--output_dir", tmp_path)
-    rollouts = ("--rollouts", quickstart_run / "dpo-1" / "rollouts.jsonl", "--max_steps", 1)
-    command = [sys.executable, "train/dpo.py", "--config", "configs/tiny/dpo.yaml", *map(str, (*common, *rollouts))]
-    first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    succeed(first)
+    rollouts = ("--rollouts", quickstart_run / "dpo-1" / "rollouts.jsonl")
+    line = command("dpo", "--model_name_or_path", quickstart_run / "model", "--output_dir", tmp_path, *rollouts)
+    kill_after_checkpoint([*line, "--save_strategy", "steps", "--save_steps", "1"], tmp_path / "checkpoint-1")
     second = subprocess.run(
-        [*command, "--beta", "0.3"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        [*line, "--beta", "0.3"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert second.returncode == 2
     assert "beta: 0.1 then, 0.3 now" in second.stderr

@@ -10,7 +10,7 @@ from trl import ModelConfig
 
 from rlcode.errors import ConfigError, InputError, PolicyMismatchError
 from sampling.engine import GenerationRequest, SamplingParams, open_engine
-from tests.sampling.conftest import make_model
+from tests.random_models import make_model
 from train.policy import check_engine_policy, load_policy, load_tokenizer, save_adapter
 
 

@@ -1,10 +1,9 @@
-"""A model that is made on the spot: random weights, a real tokenizer, real adapters."""
+"""Models that are made on the spot: random weights, a real tokenizer, real adapters."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
@@ -34,13 +33,3 @@ def make_adapter(path: Path, model: Path, *, rank: int = 8, seed: int = 1) -> Pa
     policy.save_pretrained(path)
     write_adapter_metadata(path, str(model), 1)
     return path
-
-
-@pytest.fixture(scope="session")
-def random_model(tmp_path_factory) -> Path:
-    return make_model(tmp_path_factory.mktemp("random") / "model", seed=0)
-
-
-@pytest.fixture(scope="session")
-def random_adapter(tmp_path_factory, random_model: Path) -> Path:
-    return make_adapter(tmp_path_factory.mktemp("random") / "adapter", random_model)
