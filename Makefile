@@ -8,8 +8,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 BASE ?=
-# Torch's own package index has the CPU build; a machine whose pip finds one elsewhere needs none.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# An index with CPU builds of torch, for machines without a GPU; empty: what pip finds by itself.
+TORCH_INDEX ?=
 
 .PHONY: help setup setup-dev setup-vllm-cpu image quickstart check format test
 
@@ -22,7 +22,7 @@ $(BIN)/python:
 # What the main job needs and nothing more. The stamps are as new as what they were made from.
 setup: $(VENV)/.setup
 $(VENV)/.setup: pyproject.toml .ci/install_torch.sh | $(BIN)/python
-	TORCH_INDEX=$(TORCH_INDEX) .ci/install_torch.sh $(BIN)/python
+	TORCH_INDEX="$(TORCH_INDEX)" .ci/install_torch.sh $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
@@ -41,7 +41,10 @@ setup-vllm-cpu: setup
 image: setup
 	$(BIN)/rlcode sandbox build $(if $(BASE),--base $(BASE)) || PATH="$(abspath $(BIN)):$$PATH" .ci/provision_docker.sh
 
+# With a Docker engine at hand its sandbox is made ready first; without one, or where that fails, programs are judged
+# in user namespaces.
 quickstart: setup
+	if docker info >/dev/null 2>&1; then $(MAKE) image || echo 'no sandbox image; going on without Docker' >&2; fi
 	$(BIN)/rlcode quickstart
 
 check: setup-dev

@@ -7,6 +7,8 @@ if "$python" -c "import torch, sys; sys.exit(not torch.__version__.startswith('$
 if nvidia-smi >/dev/null 2>&1; then
     exec "$python" -m pip install --quiet "torch==$wanted"
 fi
-# a CPU build that pip already finds (a local one, a mirror's) comes first, then PyTorch's own index
-"$python" -m pip install --quiet "torch==$wanted+cpu" 2>/dev/null ||
-    "$python" -m pip install --quiet "torch==$wanted" --index-url "$TORCH_INDEX"
+if [ -n "${TORCH_INDEX:-}" ]; then
+    exec "$python" -m pip install --quiet "torch==$wanted" --index-url "$TORCH_INDEX"
+fi
+# a CPU build where pip finds one, else the general build, which brings the CUDA libraries
+"$python" -m pip install --quiet "torch==$wanted+cpu" 2>/dev/null || "$python" -m pip install --quiet "torch==$wanted"
