@@ -235,7 +235,7 @@ class DockerWorker:
 
     def _attach(self, container: Container) -> AttachedStream:
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        return AttachedStream(self._client.api.attach_socket(container.id, params=parameters))
+        return AttachedStream(self._client.api.attach_socket(str(container.id), params=parameters))
 
     def _make_room(self, container: Container, limits: dict[str, Any]) -> None:
         """Raise the container's memory limit to fit the program's; most programs share one limit, so rarely."""
