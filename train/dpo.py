@@ -83,6 +83,7 @@ def train_dpo(
     if trainer.accelerator.is_main_process:
         notebook.save(output_dir / "notebook.json")
         write_json_lines(output_dir / "pairs.jsonl", map(to_json, pairs))
+    trainer.accelerator.wait_for_everyone()  # the launcher ends all processes when one of them is gone
     return output_dir / "adapter"
 
 

@@ -89,6 +89,7 @@ def train_grpo(
     save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
     if trainer.accelerator.is_main_process:
         notebook_of(output_dir).save(output_dir / "notebook.json")
+    trainer.accelerator.wait_for_everyone()  # the launcher ends all processes when one of them is gone
     return output_dir / "adapter"
 
 

@@ -27,10 +27,17 @@ _FAULTS_OF_TESTS = (NameError, ImportError, ModuleNotFoundError)
 class Ledger:
     """What became of each counted assert while the tests of one program ran."""
 
-    def __init__(self, sites: list[str], gone: Callable[[], Failure | None]) -> None:
-        """`gone()` says why the program can't be asked any more, if so: the cause of all that fails after that."""
+    def __init__(
+        self,
+        sites: list[str],
+        gone: Callable[[], Failure | None],
+        unbound: Callable[[BaseException], bool] = lambda error: False,
+    ) -> None:
+        """`gone()` says why the program can't be asked any more, if so: the cause of all that fails after that.
+        `unbound(error)` says whether a name of the tests has no value because of the program's answers."""
         self._sites = sites
         self._gone = gone
+        self._unbound = unbound
         self._reached: set[int] = set()
         self._failed: set[int] = set()
         self._raised: set[int] = set()
@@ -68,7 +75,7 @@ class Ledger:
     def raised(self, site: int, error: Exception) -> None:
         """An assert in the plain flow that came to no value."""
         self._reached.add(site)
-        self._fail(site, failure_from(error))
+        self._fail(site, failure_from(error, unbound=self._unbound(error)))
         self.escaped()
 
     def enter(self, site: int) -> None:
@@ -92,8 +99,9 @@ class Ledger:
             self._first = (site, self._gone() or failure)
 
 
-def failure_from(error: BaseException) -> Failure:
-    """Why a test failed that raised: the program's own exception, or one that its answer gave rise to.
+def failure_from(error: BaseException, *, unbound: bool = False) -> Failure:
+    """Why a test failed that raised: the program's own exception, or one that its answer gave rise to. `unbound`: it
+    is about a name of the test that other answers would have given a value.
 
     Raises:
         BadTests: no answer can have been the reason.
@@ -103,7 +111,7 @@ def failure_from(error: BaseException) -> Failure:
         return own
     if isinstance(error, MemoryError):
         return Failure(MEMORY, "the program's answer is too large to be looked at")
-    if type(error) in _FAULTS_OF_TESTS:
+    if type(error) in _FAULTS_OF_TESTS and not unbound:
         raise BadTests(f"{type(error).__name__} in the test itself: {error}") from error
     text = ""
     with contextlib.suppress(Exception):  # a message made of the program's answers

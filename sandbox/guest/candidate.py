@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from . import channel
 from .classify import COMPILE, RUN
 from .codec import CannotCross, Codec
+from .kernel import PRIVATE
 
 FILE_NAME = "<program>"
 _INT_DIGITS = 4300
@@ -44,7 +45,7 @@ class Link:
         self._frames = channel.Frames(lambda: os.read(fd, channel.CHUNK))
         self.objects = _Objects()
         self._codec = Codec(self.objects.export, self.objects.resolve)
-        self._spare: mmap.mmap | None = mmap.mmap(-1, _SPARE)  # given up to say that memory ran out
+        self._spare: mmap.mmap | None = mmap.mmap(-1, _SPARE, flags=PRIVATE)  # given up to say that memory ran out
 
     def send(self, head: list[Any], *values: Any) -> None:
         body = self._codec.dumps(head, *values)

@@ -115,7 +115,8 @@ def exception_for(failure: Failure, bases: list[str], message: str, arguments: t
     kinds = (getattr(builtins, base, None) for base in bases[:_MAX_MRO])
     kind = next((k for k in kinds if isinstance(k, type) and issubclass(k, Exception)), Exception)
     try:
-        exception = kind(*arguments)
+        # the kinds of UnicodeError look their arguments up unchecked when they are printed
+        exception = kind(message) if issubclass(kind, UnicodeError) else kind(*arguments)
     except Exception:  # a class that takes certain arguments only
         exception = _blank(kind)
         exception.args = (message,)

@@ -224,6 +224,9 @@ _RARE: tuple[tuple[type, Callable[[Any], dict[str, Any] | None]], ...] = (
 )
 
 
+_FEW_KEYS = 256
+
+
 def _check(right: bool) -> None:
     if not right:
         raise Malformed("a tagged value is not in form")
@@ -247,10 +250,16 @@ def _items_of(body: Any) -> list[Any]:
     return body
 
 
+def _keys_of(items: list[Any]) -> list[Any]:
+    """Items for a hash table; many with one hash would take time that grows with the square of their number."""
+    if len(items) > _FEW_KEYS:
+        _check(len({hash(item) for item in items}) >= len(items) // 8)
+    return items
+
+
 def _read_dict(body: Any) -> dict[Any, Any]:
-    parts = iter(_items_of(body))
-    _check(len(body) % 2 == 0)
-    return dict(zip(parts, parts, strict=True))
+    _check(len(_items_of(body)) % 2 == 0)
+    return dict(zip(_keys_of(body[::2]), body[1::2], strict=True))
 
 
 def _read_big_int(body: Any) -> int:
@@ -307,8 +316,8 @@ def _unbase64(body: Any) -> bytes:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "t": lambda body: tuple(_items_of(body)),
     "d": _read_dict,
-    "s": lambda body: set(_items_of(body)),
-    "f": lambda body: frozenset(_items_of(body)),
+    "s": lambda body: set(_keys_of(_items_of(body))),
+    "f": lambda body: frozenset(_keys_of(_items_of(body))),
     "n": _read_special_float,
     "i": _read_big_int,
     "c": _read_complex,

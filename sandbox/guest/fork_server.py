@@ -87,6 +87,7 @@ class ForkServer:
     def _become_candidate(self, order: dict[str, Any], fds: list[int]) -> NoReturn:
         try:
             os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             self._box.enter()
             _take_descriptors(fds)
             _limit(order, self._box.extra_processes)
@@ -161,6 +162,7 @@ def _make_ready() -> None:
     _lower(resource.RLIMIT_NOFILE, _MOST_FILES)
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
         _lower(limit, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process of a program's namespace shares our handlers
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # too much output is to end a program, not to raise in it
     os.environ["HOME"] = os.environ["TMPDIR"] = namespaces.WORK
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

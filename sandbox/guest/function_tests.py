@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import importlib
 import signal
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +31,7 @@ def judge_functions(server: ForkServer, tests: FunctionTests, source: str, limit
     """
     execution = Execution(server, limits, stdin=b"")
     link = Link(execution)
-    ledger = Ledger(tests.sites, lambda: link.failure)
+    ledger = Ledger(tests.sites, lambda: link.failure, lambda error: _is_unbound(error, link, tests))
     try:
         ended = _load_and_test(link, tests, source, ledger, limits)
     finally:
@@ -62,8 +64,22 @@ def _load_and_test(link: Link, tests: FunctionTests, source: str, ledger: Ledger
         raise
     except BaseException as error:  # a test may raise what it likes
         ledger.escaped()
-        return failure_from(error)
+        return failure_from(error, unbound=_is_unbound(error, link, tests))
     return None
+
+
+def _is_unbound(error: BaseException, link: Link, tests: FunctionTests) -> bool:
+    """Whether the error is about a name that the tests do give a value somewhere, and the program has answered: a loop
+    over an empty answer, say."""
+    if not (isinstance(error, NameError) and link.has_answered):
+        return False
+    return any(_binds(code, str(error.name)) for code in (tests.setup, *(code for code, _ in tests.tests)))
+
+
+def _binds(code: types.CodeType, name: str) -> bool:
+    stores = (step.argval for step in dis.get_instructions(code) if step.opname.startswith("STORE_"))
+    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
+    return name in stores or any(_binds(part, name) for part in inner)
 
 
 def _run_tests(tests: FunctionTests, remote: dict[str, Remote], ledger: Ledger) -> None:

@@ -129,6 +129,10 @@ def drop_capabilities() -> None:
     syscall("capset", _CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
+# Memory that a process forked later has a copy of. Python's default is shared: a program could write into ours.
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
 class NamespaceInit:
     """Starts processes that are the first of a new PID namespace and do nothing but keep it alive.
 
@@ -139,7 +143,7 @@ class NamespaceInit:
 
     def __init__(self) -> None:
         self._size = 64 << 10
-        self._stack = mmap.mmap(-1, self._size)
+        self._stack = mmap.mmap(-1, self._size, flags=PRIVATE)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._stack))
         self._top = ctypes.c_void_p((base + self._size) & ~15)
         self._pause = ctypes.cast(_LIBC.pause, ctypes.c_void_p)

@@ -16,6 +16,7 @@ from .classify import (
     MISSING_ENTRY_POINT,
     OUTPUT,
     RUN,
+    WRONG_ANSWER,
     Failure,
     exception_for,
     of_exception,
@@ -79,6 +80,8 @@ class Link:
         self._codec = Codec(self._export, self._resolve)
         self._remotes: dict[int, Remote] = {}
         self._asked = 0
+        self.has_answered = False
+        """Whether a test can have met an answer: what goes wrong in the test then may be the answer's fault."""
         self.failure: Failure | None = None
         """Why the program can't be asked any more."""
         self.finished = False
@@ -123,9 +126,18 @@ class Link:
         try:
             body = self._codec.dumps([self._asked, operation, target._number_, names], *values)
         except CannotCross as error:
+            if self.has_answered:  # the argument may be made of an answer
+                self._give_up(Failure(WRONG_ANSWER, f"an answer that can't be handed back: {error}"))
             raise BadTests(f"an argument can't be handed to the program: {error}") from None
         self._send(body)
-        return self._take_reply(self._asked)
+        self.has_answered = True
+        try:
+            return self._take_reply(self._asked)
+        except (StopIteration, StopAsyncIteration) as error:
+            if operation == "next":
+                raise
+            # a loop of the test over its own inputs would take it for their end
+            raise RuntimeError(f"the program raised {type(error).__name__}") from error
 
     def iterator(self, target: Remote) -> Iterator[Any]:
         """Iterate in the program, one item for each question."""
