@@ -52,7 +52,7 @@ def train_dpo(
 
     from sampling.adapters import adapter_version
     from train.pair_trainer import PairTrainer, pairs_to_dataset
-    from train.policy import checkpoint_to_resume, load_policy, load_tokenizer, save_policy
+    from train.policy import checkpoint_to_resume, leave_together, load_policy, load_tokenizer, save_policy
 
     if pair_args.reference == "base" and policy_args.adapter and training_args.precompute_ref_log_probs:
         raise ConfigError(
@@ -83,7 +83,7 @@ def train_dpo(
     if trainer.accelerator.is_main_process:
         notebook.save(output_dir / "notebook.json")
         write_json_lines(output_dir / "pairs.jsonl", map(to_json, pairs))
-    trainer.accelerator.wait_for_everyone()  # the launcher ends all processes when one of them is gone
+    leave_together(trainer)
     return output_dir / "adapter"
 
 

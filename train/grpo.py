@@ -65,7 +65,7 @@ def train_grpo(
     from trl import GRPOTrainer
 
     from rewards.correctness import CorrectnessReward
-    from train.policy import checkpoint_to_resume, load_policy, load_tokenizer, save_policy
+    from train.policy import checkpoint_to_resume, leave_together, load_policy, load_tokenizer, save_policy
 
     policy = load_policy(model_args, args.adapter, training_args.seed)
     tokenizer = load_tokenizer(model_args)
@@ -89,7 +89,7 @@ def train_grpo(
     save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
     if trainer.accelerator.is_main_process:
         notebook_of(output_dir).save(output_dir / "notebook.json")
-    trainer.accelerator.wait_for_everyone()  # the launcher ends all processes when one of them is gone
+    leave_together(trainer)
     return output_dir / "adapter"
 
 

@@ -106,6 +106,14 @@ def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None
     accelerator.wait_for_everyone()
 
 
+def leave_together(trainer: Any) -> None:
+    """End the process group once every process is done: the launcher ends all when one leaves badly, and one that
+    still holds the group's connections may."""
+    if trainer.accelerator.num_processes > 1:
+        trainer.accelerator.wait_for_everyone()
+        trainer.accelerator.end_training()
+
+
 def save_adapter(model: PeftModel, path: Path, base_model: str, version: int, state: Any = None) -> None:
     """Write the adapter of `model` to `path`; `state` replaces the model's own weights where they are sharded."""
     model.save_pretrained(str(path), selected_adapters=[ADAPTER_NAME], state_dict=state)
