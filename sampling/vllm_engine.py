@@ -163,10 +163,9 @@ def _start(**options: Any) -> Any:
 def _settle_on_cpu(options: dict[str, Any]) -> None:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the sandbox too
-    if _world_size() == 1:
-        # a child process would import torch once more: three times the start-up time. With several training
-        # processes the core must live in a child, for vLLM opens a process group of its own.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    # A child process would import torch once more: three times the start-up time. With several training processes
+    # the core must live in a child, for vLLM opens, and ends, a process group of its own.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if _world_size() == 1 else "1"
     options |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
     # after a part of a prompt vLLM rewinds the sample's noise, which generators on a CPU can't do: prompts stay whole
     options["enable_chunked_prefill"] = False

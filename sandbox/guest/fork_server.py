@@ -163,6 +163,8 @@ def _make_ready() -> None:
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
         _lower(limit, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process of a program's namespace shares our handlers
+    for number in (signal.SIGHUP, signal.SIGQUIT):  # `nohup` and a shell's background jobs leave them ignored
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # too much output is to end a program, not to raise in it
     os.environ["HOME"] = os.environ["TMPDIR"] = namespaces.WORK
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
