@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rlcode.errors import ConfigError
 from rlcode.limits import add_limit_options, limits_from
+from sampling.arguments import add_engine_options
 
 _DESCRIPTION = """pass@k of a samples file or of a model, judged in the sandbox.
 
@@ -58,10 +59,7 @@ def _add_samples(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_generation(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--engine", default="transformers", choices=["transformers", "vllm"])
-    group.add_argument("--engine_batch_size", type=int, default=64, help="transformers: completions decoded together")
-    group.add_argument("--engine_max_model_length", type=int, default=2048, help="vllm: prompt plus completion, tokens")
-    group.add_argument("--engine_gpu_memory_utilization", type=float, default=0.9, help="vllm: share of GPU memory")
+    add_engine_options(group)
     group.add_argument("--num_samples", type=int, default=10, help="samples for each task (default 10)")
     group.add_argument("--temperature", type=float, default=0.8, help="default 0.8; 0 is greedy")
     group.add_argument("--top_p", type=float, default=0.95, help="default 0.95; 1 is off")

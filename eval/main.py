@@ -193,16 +193,9 @@ def _open_sandbox(args: argparse.Namespace) -> Iterator[Sandbox]:
 
 
 def _open_engine(args: argparse.Namespace) -> Engine:
-    from sampling.engine import open_engine
+    from sampling.engine import EngineSettings, open_engine
 
-    return open_engine(
-        args.engine,
-        args.model,
-        adapter=args.adapter,
-        max_model_length=args.engine_max_model_length,
-        batch_size=args.engine_batch_size,
-        gpu_memory_utilization=args.engine_gpu_memory_utilization,
-    )
+    return open_engine(EngineSettings.from_arguments(args), args.model, args.adapter)
 
 
 def _with_progress(items: Iterable[T], total: int) -> Iterator[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rlcode.errors import ConfigError
@@ -48,6 +48,20 @@ class SandboxArguments(LimitArguments):
     sandbox_workers: int | None = option(None, "programs judged at once by each process; none: its share of the cores")
     cache: str | None = option(None, "file that keeps verdicts, so that no program is judged twice; none: no cache")
     max_unscored_share: float = option(0.1, "stop when more than this share could not be judged")
+
+
+def add_engine_options(group: Any) -> None:
+    """The fields of `EngineArguments` as options of an argparse group."""
+    for engine_field in fields(EngineArguments):
+        help_text = f"{engine_field.metadata['help']} (default {engine_field.default})"
+        choices = engine_field.metadata.get("choices")
+        group.add_argument(
+            f"--{engine_field.name}",
+            type=type(engine_field.default),
+            default=engine_field.default,
+            choices=choices,
+            help=help_text,
+        )
 
 
 def require(condition: bool, message: str) -> None:

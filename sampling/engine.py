@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -41,12 +41,19 @@ class GenerationRequest:
 
 
 class Engine(Protocol):
-    """Holds a base model and at most one adapter in force, and draws completions."""
+    """Holds a base model and at most one adapter in force, and draws completions.
+
+    An adapter that is loaded while completions are drawn is for the requests after it: what was sent before is finished
+    by the policy that it was sent to, and says so. (`transformers` refuses to load in the middle of a block.)
+    """
 
     name: str
     tokenizer: Any
     policy_version: int
     """0 is the base model; each adapter has a version of its own that is never used again."""
+    block_size: int | None
+    """How many consecutive requests are decoded together as one closed block, so that what a sample gets depends on
+    its block alone; None where batching is the engine's own affair."""
 
     def load_adapter(self, version: int, path: Path) -> None:
         """Put the LoRA adapter at `path` in force under a new `version`.
@@ -56,11 +63,17 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
-        """Yield one completion for each request, in their order, as batches finish.
+    def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
+        """Yield one completion for each request, as each is finished, in any order.
 
+        Requests are taken only as far as the engine has room. To close the iterator early aborts what is in flight.
         `token_ids` ends with the end-of-text token where the model wrote it; `text` does not hold it.
         """
+        ...
+
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The log-probability (nats, temperature 1) of every token but the first of each sequence, under the policy in
+        force."""
         ...
 
     def close(self) -> None:
@@ -72,46 +85,53 @@ class Engine(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_engine(
-    name: str,
-    model: str,
-    *,
-    adapter: Path | None = None,
-    max_model_length: int = 2048,
-    max_lora_rank: int = 64,
-    batch_size: int = 64,
-    gpu_memory_utilization: float = 0.9,
-) -> Engine:
-    """Start an engine by name on `model` (a hub name or a directory), with `adapter` in force under its own version.
+@dataclass(frozen=True)
+class EngineSettings:
+    """What writes the completions, and what it may take; `EngineArguments` holds the same for the command line."""
 
-    `batch_size` is the number of completions that `transformers` decodes together; `vllm` schedules by itself, takes
-    the share `gpu_memory_utilization` of a GPU, and serves adapters up to `max_lora_rank`.
+    engine: str = "transformers"
+    batch_size: int = 64
+    """`transformers` only: completions decoded together."""
+    max_model_length: int = 2048
+    """`vllm` only: longest prompt plus completion, in tokens."""
+    max_lora_rank: int = 64
+    """`vllm` only: highest rank of an adapter."""
+    gpu_memory_utilization: float = 0.9
+    """`vllm` only: share of a GPU's memory."""
+
+    @classmethod
+    def from_arguments(cls, args: Any) -> Self:
+        """From an instance of `EngineArguments`, or a namespace with the same names."""
+        options = {field.name: getattr(args, f"engine_{field.name}") for field in fields(cls) if field.name != "engine"}
+        return cls(engine=args.engine, **options)
+
+
+def open_engine(settings: EngineSettings, model: str, adapter: Path | None = None) -> Engine:
+    """Start an engine on `model` (a hub name or a directory), with `adapter` in force under its own version.
 
     Raises:
         InputError: an unknown engine, a model that can't be loaded, an adapter of another base.
         EngineError: vLLM is not installed or does not start.
     """
     if adapter is not None:
-        max_lora_rank = max(max_lora_rank, check_adapter(adapter, model)["r"])
-    engine: Engine
-    if name == "transformers":
-        from sampling.transformers_engine import TransformersEngine
-
-        engine = TransformersEngine.from_pretrained(model, batch_size=batch_size)
-    elif name == "vllm":
-        from sampling.vllm_engine import VllmEngine
-
-        engine = VllmEngine(
-            model,
-            max_model_length=max_model_length,
-            max_lora_rank=max_lora_rank,
-            gpu_memory_utilization=gpu_memory_utilization,
-        )
-    else:
-        raise InputError(f"no engine {name!r}; known: {', '.join(ENGINES)}")
+        rank = check_adapter(adapter, model)["r"]
+        settings = replace(settings, max_lora_rank=max(settings.max_lora_rank, rank))
+    engine = _open(settings, model)
     if adapter is not None:
         engine.load_adapter(adapter_version(adapter), adapter)
     return engine
+
+
+def _open(settings: EngineSettings, model: str) -> Engine:
+    if settings.engine == "transformers":
+        from sampling.transformers_engine import TransformersEngine
+
+        return TransformersEngine.from_pretrained(model, batch_size=settings.batch_size)
+    if settings.engine == "vllm":
+        from sampling.vllm_engine import VllmEngine
+
+        return VllmEngine(model, settings)
+    raise InputError(f"no engine {settings.engine!r}; known: {', '.join(ENGINES)}")
 
 
 def request_seed(params_seed: int, request: GenerationRequest) -> int:

@@ -38,7 +38,7 @@ def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollo
     from rich.progress import track
 
     from rlcode.extraction_worker import Extractor
-    from sampling.engine import SamplingParams, open_engine
+    from sampling.engine import EngineSettings, SamplingParams, open_engine
     from sampling.rollouts import make_requests, roll_out
     from sampling.store import RolloutStore, read_rollouts
     from sandbox.cache import open_cache
@@ -52,13 +52,7 @@ def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollo
         open_sandbox(args.sandbox, workers=args.sandbox_workers, cache=cache) as sandbox,
         Extractor() as extractor,
         open_engine(
-            args.engine,
-            str(args.model),
-            adapter=Path(args.adapter) if args.adapter else None,
-            max_model_length=args.engine_max_model_length,
-            max_lora_rank=args.engine_max_lora_rank,
-            batch_size=args.engine_batch_size,
-            gpu_memory_utilization=args.engine_gpu_memory_utilization,
+            EngineSettings.from_arguments(args), str(args.model), Path(args.adapter) if args.adapter else None
         ) as engine,
         RolloutStore(path) as store,
     ):

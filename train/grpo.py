@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,19 +143,14 @@ def open_rollouts(
 
 
 def _open_engine(args: GrpoArguments, model_args: Any, tokenizer: Any) -> Any:
-    from sampling.engine import open_engine
+    from sampling.engine import EngineSettings, open_engine
     from sampling.transformers_engine import TransformersEngine
 
     base = str(model_args.model_name_or_path)
-    if args.engine == "transformers":  # the trainer lends it its own model
-        return TransformersEngine(None, tokenizer, base_model=base, batch_size=args.engine_batch_size)
-    return open_engine(
-        args.engine,
-        base,
-        max_model_length=args.engine_max_model_length,
-        max_lora_rank=max(model_args.lora_r, args.engine_max_lora_rank),
-        gpu_memory_utilization=args.engine_gpu_memory_utilization,
-    )
+    settings = EngineSettings.from_arguments(args)
+    if settings.engine == "transformers":  # the trainer lends it its own model
+        return TransformersEngine(None, tokenizer, base_model=base, batch_size=settings.batch_size)
+    return open_engine(replace(settings, max_lora_rank=max(model_args.lora_r, settings.max_lora_rank)), base)
 
 
 def _open_sandbox(args: GrpoArguments, stack: ExitStack) -> Any:

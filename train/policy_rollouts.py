@@ -68,7 +68,9 @@ class PolicyRollouts:
         if self._synced_step is None:
             self._forget_after(self.first_version + trainer.state.global_step)
         with self._policy_in_force(trainer) as model:
-            completions = list(self.engine.generate(self._requests(prompts, trainer), self._params(trainer)))
+            requests = self._requests(prompts, trainer)
+            drawn = {c.index: c for c in self.engine.generate(requests, self._params(trainer))}
+            completions = [drawn[request.index] for request in requests]  # the trainer wants its own order
             self._check_policy(model, completions, trainer)
         rollouts = self._judge(completions)
         return {

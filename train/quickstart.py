@@ -134,16 +134,17 @@ def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: st
     _quieten()
     from rlcode.extraction_worker import Extractor
     from sampling.adapters import adapter_version
-    from sampling.engine import open_engine
+    from sampling.engine import EngineSettings, open_engine
     from sandbox.pool import open_sandbox
     from train.quickstart_report import Reporter
 
     started = time.monotonic()
+    engine_settings = EngineSettings(engine_name, batch_size=256, max_model_length=256)
     with Reporter() as reporter, open_sandbox(sandbox_name) as sandbox, Extractor() as extractor:
         reporter.say(f"run directory {run}; engine {engine_name}; sandbox {sandbox.backend}")
         problems = make_all_problems(run, preset, seed)
         make_base_model(run / "model", preset, seed, reporter)
-        with open_engine(engine_name, str(run / "model"), batch_size=256, max_model_length=256) as engine:
+        with open_engine(engine_settings, str(run / "model")) as engine:
             loop = Loop(
                 run, preset, seed, engine_name, engine, sandbox, extractor, reporter, problems["held_out"], started
             )
@@ -154,7 +155,7 @@ def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: st
             engine.load_adapter(adapter_version(adapter), adapter)
             evaluate(loop, "after GRPO", engine)
         exported = export(loop, adapter)
-        with open_engine(engine_name, str(exported), batch_size=256, max_model_length=256) as merged:
+        with open_engine(engine_settings, str(exported)) as merged:
             evaluate(loop, "exported", merged)
     _finish(loop)
     return loop.stages

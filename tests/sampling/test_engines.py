@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from transformers import AutoModelForCausalLM
 
 from rlcode.errors import EngineError, InputError
 from rlcode.types import Completion
-from sampling.engine import Engine, GenerationRequest, SamplingParams, open_engine
-from sampling.transformers_engine import gumbel_noise
+from sampling.engine import Engine, EngineSettings, GenerationRequest, SamplingParams, open_engine
+from sampling.keyed_noise import gumbel_noise
+from tests.random_models import make_adapter
 
 GREEDY = SamplingParams(temperature=0, max_completion_length=12)
 SAMPLED = SamplingParams(temperature=1.0, max_completion_length=12, seed=5)
@@ -31,8 +33,15 @@ def requests(engine: Engine, samples: int = 4) -> list[GenerationRequest]:
 @pytest.fixture(scope="module", params=["transformers", "vllm"])
 def engine(request, random_model: Path) -> Iterator[Engine]:
     """Each engine on the base model, without an adapter. The tests below go from version to version."""
-    with open_engine(request.param, str(random_model), max_model_length=128, batch_size=5) as engine:
+    with open_engine(EngineSettings(request.param, max_model_length=128, batch_size=5), str(random_model)) as engine:
         yield engine
+
+
+def drawn(engine: Engine, wanted: list[GenerationRequest], params: SamplingParams) -> list[Completion]:
+    """The completions in the order of their requests."""
+    by_key = {(c.task_id, c.index): c for c in engine.generate(wanted, params)}
+    assert len(by_key) == len(wanted)
+    return [by_key[request.task_id, request.index] for request in wanted]
 
 
 def logprobs_by_hand(
@@ -50,9 +59,9 @@ def logprobs_by_hand(
     return torch.log_softmax(logits, -1).gather(1, ids[0, start:, None])[:, 0]
 
 
-def test_completions_come_in_the_order_of_the_requests(engine: Engine):
+def test_each_request_gets_its_completion(engine: Engine):
     wanted = requests(engine)
-    got = list(engine.generate(wanted, SAMPLED))
+    got = drawn(engine, wanted, SAMPLED)
     assert [(c.task_id, c.index) for c in got] == [(r.task_id, r.index) for r in wanted]
     assert all(c.prompt_token_ids == r.prompt_token_ids for c, r in zip(got, wanted, strict=True))
 
@@ -66,8 +75,8 @@ def test_log_probabilities_are_those_of_the_model_at_the_temperature(engine: Eng
 
 def test_a_sample_does_not_depend_on_the_company_it_is_drawn_in(engine: Engine):
     wanted = requests(engine)
-    together = list(engine.generate(wanted, SAMPLED))
-    backwards = list(engine.generate(wanted[::-1], SAMPLED))[::-1]
+    together = drawn(engine, wanted, SAMPLED)
+    backwards = drawn(engine, wanted[::-1], SAMPLED)[::-1]
     alone = [next(iter(engine.generate([request], SAMPLED))) for request in wanted[:2]]
     assert [c.token_ids for c in together] == [c.token_ids for c in backwards]
     assert [c.token_ids for c in together[:2]] == [c.token_ids for c in alone]
@@ -75,8 +84,8 @@ def test_a_sample_does_not_depend_on_the_company_it_is_drawn_in(engine: Engine):
 
 def test_samples_of_one_prompt_differ_and_so_do_seeds(engine: Engine):
     wanted = requests(engine)[:4]
-    first = [c.token_ids for c in engine.generate(wanted, SAMPLED)]
-    other = [c.token_ids for c in engine.generate(wanted, SamplingParams(max_completion_length=12, seed=6))]
+    first = [c.token_ids for c in drawn(engine, wanted, SAMPLED)]
+    other = [c.token_ids for c in drawn(engine, wanted, SamplingParams(max_completion_length=12, seed=6))]
     assert len(set(first)) > 1
     assert first != other
 
@@ -101,18 +110,57 @@ def test_a_stop_string_ends_the_text_before_it(engine: Engine):
 
 def test_top_k_one_is_greedy(engine: Engine):
     wanted = requests(engine)[:3]
-    greedy = [c.token_ids for c in engine.generate(wanted, GREEDY)]
+    greedy = [c.token_ids for c in drawn(engine, wanted, GREEDY)]
     narrowed = SamplingParams(temperature=1.0, top_k=1, max_completion_length=12, seed=9)
-    assert [c.token_ids for c in engine.generate(wanted, narrowed)] == greedy
+    assert [c.token_ids for c in drawn(engine, wanted, narrowed)] == greedy
+
+
+def test_a_short_completion_does_not_wait_for_a_long_one(engine: Engine):
+    wanted = requests(engine, 8)
+    order = [(c.task_id, c.index) for c in engine.generate(wanted[:5], SAMPLED)]
+    lengths = {(c.task_id, c.index): len(c.token_ids) for c in engine.generate(wanted[:5], SAMPLED)}
+    assert [lengths[key] for key in order] == sorted(lengths.values())
+
+
+def test_requests_are_taken_only_as_far_as_there_is_room(engine: Engine):
+    taken = 0
+
+    def endless() -> Iterator[GenerationRequest]:
+        nonlocal taken
+        for taken in count(1):
+            yield GenerationRequest("t", taken, (5, 6))
+
+    stream = engine.generate(endless(), SamplingParams(max_completion_length=2))
+    first = [next(stream) for _ in range(3)]
+    stream.close()
+    assert len({c.index for c in first}) == 3
+    assert taken <= 1024
+    assert len(drawn(engine, requests(engine)[:3], GREEDY)) == 3  # what was in flight is gone
+
+
+def test_a_score_is_the_log_probability_of_each_token_but_the_first(engine: Engine, random_model: Path):
+    sequences = [[5, 17, 99, 3, 40], [7, 8]]
+    for sequence, scores in zip(sequences, engine.score(sequences), strict=True):
+        whole = Completion("t", 0, "", tuple(sequence[:1]), tuple(sequence[1:]))
+        assert torch.allclose(torch.tensor(scores), logprobs_by_hand(random_model, None, whole), atol=1e-4)
+
+
+def test_a_score_does_not_disturb_what_is_being_drawn(engine: Engine):
+    wanted = requests(engine)
+    stream = engine.generate(wanted, SAMPLED)
+    begun = [next(stream)]
+    engine.score([[5, 6, 7]])
+    by_key = {(c.task_id, c.index): c.token_ids for c in [*begun, *stream]}
+    assert by_key == {(c.task_id, c.index): c.token_ids for c in drawn(engine, wanted, SAMPLED)}
 
 
 def test_an_adapter_is_in_force_once_loaded_and_its_version_is_told(
     engine: Engine, random_model: Path, random_adapter: Path
 ):
     wanted = requests(engine)[:3]
-    before = list(engine.generate(wanted, GREEDY))
+    before = drawn(engine, wanted, GREEDY)
     engine.load_adapter(engine.policy_version + 1, random_adapter)
-    after = list(engine.generate(wanted, GREEDY))
+    after = drawn(engine, wanted, GREEDY)
     assert {c.policy_version for c in after} == {engine.policy_version}
     assert [c.token_ids for c in after] != [c.token_ids for c in before]
     for completion in after:
@@ -126,21 +174,59 @@ def test_a_version_is_never_used_again(engine: Engine, random_adapter: Path):
         engine.load_adapter(engine.policy_version, random_adapter)
 
 
+def test_what_is_in_flight_keeps_the_policy_that_it_was_sent_to(
+    engine: Engine, random_model: Path, random_adapter: Path, tmp_path: Path
+):
+    stream = engine.generate(requests(engine, 8), SAMPLED)
+    before, first = engine.policy_version, next(stream)
+    other = make_adapter(tmp_path / "other", random_model, seed=2)
+    if engine.name == "transformers":
+        with pytest.raises(EngineError, match="half drawn"):
+            engine.load_adapter(before + 1, other)
+    else:
+        engine.load_adapter(before + 1, other)
+        for completion in [first, *stream]:
+            assert completion.policy_version == before
+            expected = logprobs_by_hand(random_model, random_adapter, completion)
+            assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-4)
+        (after,) = drawn(engine, requests(engine)[:1], SAMPLED)
+        assert after.policy_version == before + 1
+        assert torch.allclose(torch.tensor(after.logprobs), logprobs_by_hand(random_model, other, after), atol=1e-4)
+
+
+@pytest.mark.parametrize("stop", [(), ("return",)])
+def test_transformers_greedy_tokens_are_those_of_generate(random_model: Path, stop: tuple[str, ...]):
+    params = SamplingParams(temperature=0, max_completion_length=24, stop=stop)
+    with open_engine(EngineSettings(batch_size=3), str(random_model)) as engine:
+        wanted = requests(engine, 1)
+        got = drawn(engine, wanted, params)
+        for request, completion in zip(wanted, got, strict=True):
+            ids = torch.tensor([request.prompt_token_ids])
+            whole = engine.model.generate(
+                ids,
+                do_sample=False,
+                max_new_tokens=24,
+                pad_token_id=0,
+                **({"stop_strings": list(stop), "tokenizer": engine.tokenizer} if stop else {}),
+            )
+            assert list(completion.token_ids) == whole[0, ids.shape[1] :].tolist()
+
+
 def test_greedy_tokens_are_the_same_on_both_engines(random_model: Path, random_adapter: Path):
     tokens = {}
     for name in ("transformers", "vllm"):
-        with open_engine(name, str(random_model), adapter=random_adapter, max_model_length=128) as engine:
-            tokens[name] = [c.token_ids for c in engine.generate(requests(engine, 1), GREEDY)]
+        with open_engine(EngineSettings(name, max_model_length=128), str(random_model), random_adapter) as engine:
+            tokens[name] = [c.token_ids for c in drawn(engine, requests(engine, 1), GREEDY)]
     assert tokens["transformers"] == tokens["vllm"]
 
 
 def test_a_closed_engine_says_so(random_model: Path):
-    engine = open_engine("transformers", str(random_model))
+    engine = open_engine(EngineSettings(), str(random_model))
     wanted = requests(engine)
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="closed"):
-        list(engine.generate(wanted, GREEDY))
+        drawn(engine, wanted, GREEDY)
 
 
 def test_gumbel_noise_has_the_distribution_it_is_named_for():
@@ -163,6 +249,6 @@ def test_gumbel_noise_of_neighbouring_seeds_positions_and_tokens_is_unrelated():
 
 def test_an_unknown_engine_and_a_missing_model_are_named():
     with pytest.raises(InputError, match="sglang"):
-        open_engine("sglang", "x")
+        open_engine(EngineSettings("sglang"), "x")
     with pytest.raises(InputError, match="/no/such/model"):
-        open_engine("transformers", "/no/such/model")
+        open_engine(EngineSettings(), "/no/such/model")

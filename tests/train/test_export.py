@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlcode.cli import main
 from rlcode.errors import InputError, PolicyMismatchError
-from sampling.engine import GenerationRequest, SamplingParams, open_engine
+from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, open_engine
 from tests.random_models import make_model
 from train.export import export_merged
 
@@ -41,9 +41,9 @@ def test_vllm_loads_the_export_and_says_what_the_policy_says(tmp_path: Path, ran
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     request = GenerationRequest("t", 0, tuple(tokenizer("def solve(n):\n")["input_ids"]))
     greedy = SamplingParams(temperature=0, max_completion_length=10)
-    with open_engine("vllm", str(tmp_path / "merged"), max_model_length=64) as engine:
+    with open_engine(EngineSettings("vllm", max_model_length=64), str(tmp_path / "merged")) as engine:
         (merged,) = engine.generate([request], greedy)
-    with open_engine("transformers", str(random_model), adapter=random_adapter) as engine:
+    with open_engine(EngineSettings(), str(random_model), random_adapter) as engine:
         (policy,) = engine.generate([request], greedy)
     assert merged.token_ids == policy.token_ids
 

@@ -9,7 +9,7 @@ import torch
 from trl import ModelConfig
 
 from rlcode.errors import ConfigError, InputError, PolicyMismatchError
-from sampling.engine import GenerationRequest, SamplingParams, open_engine
+from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, open_engine
 from tests.random_models import make_model
 from train.policy import check_engine_policy, load_policy, load_tokenizer, save_adapter
 
@@ -63,7 +63,7 @@ def test_the_engine_check_knows_that_engines_have_no_dropout(random_model: Path)
     for name, weight in policy.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
-    with open_engine("transformers", str(random_model)) as engine:
+    with open_engine(EngineSettings(), str(random_model)) as engine:
         engine.model = policy
         ids = tuple(engine.tokenizer("def solve(n):\n")["input_ids"])
         completions = list(engine.generate([GenerationRequest("t", 0, ids)], SamplingParams(max_completion_length=10)))
@@ -74,7 +74,7 @@ def test_the_engine_check_knows_that_engines_have_no_dropout(random_model: Path)
 
 def test_the_engine_check_passes_for_the_policy_and_refuses_any_other(random_model: Path, random_adapter: Path):
     policy = load_policy(config(random_model), str(random_adapter), 0)
-    with open_engine("transformers", str(random_model), adapter=random_adapter) as engine:
+    with open_engine(EngineSettings(), str(random_model), random_adapter) as engine:
         ids = tuple(engine.tokenizer("def solve(n):\n")["input_ids"])
         requests = [GenerationRequest("t", index, ids) for index in range(3)]
         completions = list(engine.generate(requests, SamplingParams(temperature=0.8, max_completion_length=10)))
