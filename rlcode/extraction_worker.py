@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from rlcode.errors import ExtractionError
-from rlcode.extraction import MAX_CHARACTERS, too_long
+from rlcode.extraction import MAX_CHARACTERS, NoCode, too_long
 from rlcode.types import Answer, Program
 
 _GUEST = Path(__file__).with_name("extraction_guest.py")
 _START_SECONDS = 60.0
 _BATCH = 32
-_LOST = Program(None, "extraction failed: the text exhausts the parser's time or memory, or breaks it")
+_LOST = Program(None, f"{NoCode.FAILED}: the text exhausts the parser's time or memory, or breaks it")
 
 
 class Extractor:
@@ -126,6 +126,7 @@ def _request(answer: Answer) -> dict[str, Any]:
         "text": answer.text,
         "prompt": answer.problem.prompt,
         "entry_point": answer.problem.entry_point,
+        "declares": answer.problem.declares,
         "prompt_is_code": answer.problem.prompt_is_code,
         "kinds": sorted({test.kind for test in answer.problem.tests}),
         "trim": answer.cut_off,

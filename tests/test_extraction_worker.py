@@ -17,8 +17,9 @@ from rlcode.types import Answer, Problem, Program, TestCase, TestKind
 
 PROMPT = 'def add(a, b):\n    """ Add. """\n'
 CODE = Problem("t", PROMPT, (), entry_point="add")
-# Each line is one more statement at the margin before an error at the end: parsing goes on for minutes.
-SLOW = "def add(a, b):\n" + "x = (1,\n)\n" * 15_000 + "y = (\n"
+# Each function lacks the next one, which is looked for among all of them: that goes on for minutes.
+CHAIN = "".join(f"def f{i}():\n    f{i + 1}()\n" for i in range(6_000))
+SLOW = f"```python\n{CHAIN}```\n```python\ndef add(a, b):\n    return f0()\n```"
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_an_over_long_text_is_refused_among_others() -> None:
             extractor.extract_many([Answer(text, CODE) for text in ("    return 1", "x" * 21, "    return 2")])
         )
     assert [program.source for program in programs] == [PROMPT + "    return 1", None, PROMPT + "    return 2"]
-    assert programs[1].how == "the completion has 21 characters; the limit is 20"
+    assert programs[1].how == "the completion is too long: 21 characters; the limit is 20"
 
 
 def test_an_odd_text_comes_back_exactly(extractor: Extractor) -> None:

@@ -172,7 +172,7 @@ def test_an_over_long_text_has_no_code(command: Command, sandbox: ScriptedSandbo
     command("--samples", lines("samples.jsonl", {"task_id": "T/0", field: "x" * 200_001}))
     (row,) = command.verdicts()
     assert (row["passed"], row["error_type"]) == (False, "no_code")
-    assert row["detail"] == "the completion has 200,001 characters; the limit is 200,000"
+    assert row["detail"] == "the completion is too long: 200,001 characters; the limit is 200,000"
 
 
 def test_limits_reach_the_sandbox(command: Command, sandbox: ScriptedSandbox, lines: Lines) -> None:
