@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rlcode.errors import ConfigError
 from rlcode.limits import add_limit_options, limits_from
-from sampling.arguments import add_engine_options
+from rlcode.prompts import PromptFormat
+from sampling.arguments import add_engine_options, add_prompt_options
 
 _DESCRIPTION = """pass@k of a samples file or of a model, judged in the sandbox.
 
@@ -66,8 +67,7 @@ def _add_generation(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--top_k", type=int, default=0, help="default 0: off")
     group.add_argument("--max_completion_length", type=int, default=512, help="in tokens (default 512)")
     group.add_argument("--greedy", action="store_true", help="judge one greedy answer of each task as well")
-    group.add_argument("--prompt_style", default="completion", choices=["completion", "chat"])
-    group.add_argument("--system_prompt", help="chat only: the system message")
+    add_prompt_options(group)
 
 
 def _add_sandbox(group: argparse._ArgumentGroup) -> None:
@@ -97,6 +97,7 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and not value > 0:
             raise ConfigError(f"--{name} must be above 0, got {value}")
     limits_from(args)
+    PromptFormat.from_arguments(args)
     if min(args.k) < 1:
         raise ConfigError(f"--k must be 1 or more, got {min(args.k)}")
     if args.temperature < 0 or not 0 < args.top_p <= 1 or args.top_k < 0:

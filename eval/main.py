@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from eval.arguments import parse_arguments
 from rlcode.errors import InputError
 from rlcode.limits import limits_from
+from rlcode.prompts import PromptFormat
 
 if TYPE_CHECKING:
     from eval.judging import Judged
@@ -74,11 +75,12 @@ def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> Eva
         sandbox = stack.enter_context(_open_sandbox(args))
         engine = stack.enter_context(_open_engine(args))
         args.output_dir.mkdir(parents=True, exist_ok=True)
-        stream = answers(args, engine, problems, args.temperature, args.num_samples)
+        prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
+        stream = answers(args, engine, problems, prompts, args.temperature, args.num_samples)
         judged = judge_all(args, stream, problems, sandbox, args.num_samples * len(problems))
-        greedy = answers(args, engine, problems, 0.0, 1) if args.greedy else ()
+        greedy = answers(args, engine, problems, prompts, 0.0, 1) if args.greedy else ()
         judged_greedy = judge_all(args, greedy, problems, sandbox, len(problems) if args.greedy else 0)
-        report = make_report(args, judged, problems, sandbox, _policy(args), judged_greedy)
+        report = make_report(args, judged, problems, sandbox, _policy(args, prompts), judged_greedy)
     write_report(args.output_dir, report, judged, [item.sample for item in judged])
     return report
 
@@ -96,21 +98,19 @@ def check_ks(ks: Sequence[int], fewest: int) -> None:
 
 
 def answers(
-    args: argparse.Namespace, engine: Engine, problems: Sequence[Problem], temperature: float, num_samples: int
+    args: argparse.Namespace,
+    engine: Engine,
+    problems: Sequence[Problem],
+    prompts: PromptFormat,
+    temperature: float,
+    num_samples: int,
 ) -> Iterator[Sample]:
     """What the model writes for the problems."""
     from eval.generation import generate_samples
     from sampling.engine import SamplingParams
 
     params = SamplingParams(temperature, args.top_p, args.top_k, args.max_completion_length, seed=args.seed)
-    return generate_samples(
-        engine,
-        problems,
-        params,
-        num_samples=num_samples,
-        prompt_style=args.prompt_style,
-        system_prompt=args.system_prompt,
-    )
+    return generate_samples(engine, problems, params, num_samples=num_samples, prompts=prompts)
 
 
 def judge_all(
@@ -170,13 +170,16 @@ def make_report(
     )
 
 
-def _policy(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("model", "engine", "num_samples", "temperature", "top_p", "top_k", "max_completion_length", "prompt_style")
+def _policy(args: argparse.Namespace, prompts: PromptFormat) -> dict[str, Any]:
+    names = ("model", "engine", "num_samples", "temperature", "top_p", "top_k", "max_completion_length")
     adapter: Path | None = args.adapter
     return {
         **{name: getattr(args, name) for name in names},
         "adapter": str(adapter) if adapter else None,
-        "system_prompt": args.system_prompt,
+        "prompt_style": prompts.style,
+        "system_prompt": prompts.system_prompt,
+        "num_shots": prompts.num_shots,
+        "enable_thinking": prompts.enable_thinking,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlcode.errors import ConfigError
 from rlcode.limits import LimitArguments
+from rlcode.prompts import PromptFormat
 
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
@@ -23,8 +24,19 @@ class ProblemArguments:
     benchmark: str = option("jsonl", "humaneval, mbpp or jsonl")
     benchmark_file: str | None = option(None, "local file of the benchmark; none takes it from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
-    prompt_style: str = option("completion", "completion or chat", choices=["completion", "chat"])
-    system_prompt: str | None = option(None, "chat only: the system message")
+    prompt_style: str = option(
+        "auto",
+        "completion, chat, few_shot, or auto: chat for instruction models, completion for base models",
+        choices=["auto", "completion", "chat", "few_shot"],
+    )
+    system_prompt: str | None = option(None, "chat only: the system message; none leaves it to the template")
+    num_shots: int | None = option(None, "few_shot only: examples that come first; none: three")
+    enable_thinking: bool | None = option(None, "chat only: thinking on or off; none leaves it to the template")
+
+    def __post_init__(self) -> None:
+        PromptFormat.from_arguments(self)  # refuses what does not fit together
+        if isinstance(self, SandboxArguments):
+            super().__post_init__()  # type: ignore[misc]
 
 
 @dataclass
@@ -48,6 +60,27 @@ class SandboxArguments(LimitArguments):
     sandbox_workers: int | None = option(None, "programs judged at once by each process; none: its share of the cores")
     cache: str | None = option(None, "file that keeps verdicts, so that no program is judged twice; none: no cache")
     max_unscored_share: float = option(0.1, "stop when more than this share could not be judged")
+
+
+def add_prompt_options(group: Any) -> None:
+    """The fields of `ProblemArguments` that say how the policy is asked, as options of an argparse group."""
+    types = {"num_shots": int, "enable_thinking": _switch}
+    named = ("prompt_style", "system_prompt", "num_shots", "enable_thinking")
+    for prompt_field in (one for one in fields(ProblemArguments) if one.name in named):
+        group.add_argument(
+            f"--{prompt_field.name}",
+            type=types.get(prompt_field.name, str),
+            default=prompt_field.default,
+            choices=prompt_field.metadata.get("choices"),
+            help=prompt_field.metadata["help"],
+        )
+
+
+def _switch(text: str) -> bool:
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise ValueError(text)
+    return values[text.lower()]
 
 
 def add_engine_options(group: Any) -> None:

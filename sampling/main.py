@@ -14,6 +14,7 @@ from rlcode.config import parse_config
 from rlcode.data.registry import load_problems
 from rlcode.errors import ConfigError
 from rlcode.limits import limits_from
+from rlcode.prompts import PromptFormat, opened_thinking
 from rlcode.run_directory import OPERATIONAL, RunDirectory
 from rlcode.types import Problem, Rollout
 from sampling.arguments import RolloutArguments
@@ -56,10 +57,11 @@ def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollo
         ) as engine,
         RolloutStore(path) as store,
     ):
-        print(f"engine {engine.name}, sandbox {sandbox.backend}", file=sys.stderr)
+        prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
+        print(f"engine {engine.name}, prompts {prompts.style}, sandbox {sandbox.backend}", file=sys.stderr)
         store.keep_only(lambda rollout: rollout.verdict is not None)  # what could not be judged gets another try
         done = store.done()
-        requests = make_requests(problems, engine, args.num_generations, args.prompt_style, args.system_prompt)
+        requests = make_requests(problems, engine, args.num_generations, prompts)
         missing = [request for request in requests if (request.task_id, request.index) not in done]
         stream = roll_out(
             missing,
@@ -69,6 +71,7 @@ def write_run(args: RolloutArguments, problems: Sequence[Problem]) -> list[Rollo
             sandbox=sandbox,
             extractor=extractor,
             limits=limits_from(args),
+            opened=opened_thinking(prompts, engine.tokenizer),
         )
         advice = "mend the sandbox and run the same command again: it goes on from here"
         share = UnscoredShare(args.max_unscored_share, len(requests), advice)

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rlcode.extraction_worker import Extractor
-from rlcode.prompts import build_prompt, tokenize_prompt
+from rlcode.prompts import PromptFormat, build_prompt, tokenize_prompt
 from rlcode.types import Answer, Completion, PartialLimits, Problem, Program, Rollout, Unscored, Verdict
 from sampling.engine import Engine, GenerationRequest, SamplingParams
 from sandbox.judging import extract_programs, judge_programs
 from sandbox.protocol import Sandbox
 
 
-def encode_prompt(problem: Problem, engine: Engine, style: str, system: str | None = None) -> tuple[int, ...]:
-    """The token ids that the policy sees for `problem`."""
-    return tuple(tokenize_prompt(build_prompt(problem, style, system), engine.tokenizer))
+def encode_prompt(problem: Problem, engine: Engine, prompts: PromptFormat) -> tuple[int, ...]:
+    """The token ids that the policy sees for `problem`, with `prompts` as made for its model."""
+    return tuple(tokenize_prompt(build_prompt(problem, prompts), engine.tokenizer, prompts.enable_thinking))
 
 
 def make_requests(
-    problems: Sequence[Problem], engine: Engine, num_generations: int, style: str, system: str | None = None
+    problems: Sequence[Problem], engine: Engine, num_generations: int, prompts: PromptFormat
 ) -> list[GenerationRequest]:
     """`num_generations` requests for each problem, the completions of one problem next to each other."""
     requests = []
     for problem in problems:
-        prompt = encode_prompt(problem, engine, style, system)
+        prompt = encode_prompt(problem, engine, prompts)
         requests += [GenerationRequest(problem.task_id, index, prompt) for index in range(num_generations)]
     return requests
 
@@ -37,6 +37,7 @@ def roll_out(
     sandbox: Sandbox,
     extractor: Extractor,
     limits: PartialLimits,
+    opened: str = "",
 ) -> Iterator[Rollout]:
     """Draw the requested completions and judge each against its problem, in order.
 
@@ -47,7 +48,7 @@ def roll_out(
     """
     by_id = {problem.task_id: problem for problem in problems}
     yield from judge_completions(
-        engine.generate(requests, params), by_id, sandbox=sandbox, extractor=extractor, limits=limits
+        engine.generate(requests, params), by_id, sandbox=sandbox, extractor=extractor, limits=limits, opened=opened
     )
 
 
@@ -58,10 +59,14 @@ def judge_completions(
     sandbox: Sandbox,
     extractor: Extractor,
     limits: PartialLimits,
+    opened: str = "",
 ) -> Iterator[Rollout]:
-    """Judge completions as they come, in order."""
+    """Judge completions as they come, in order. `opened` is what the prompt had begun (`opened_thinking`)."""
     answers = (
-        (completion, Answer(completion.text, problems[completion.task_id], completion.finish_reason == "length"))
+        (
+            completion,
+            Answer(opened + completion.text, problems[completion.task_id], completion.finish_reason == "length"),
+        )
         for completion in completions
     )
     programs = extract_programs(answers, extractor)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,16 @@ import pytest
 from rlcode.data.registry import load_problems
 from rlcode.extraction import NoCode, extract, too_long
 from rlcode.extraction_markup import fenced_blocks
-from rlcode.types import Problem, Program
-from tests.extraction_table import BODY, CODE, FOUND, NOT_FOUND, PROMPT
+from rlcode.types import Problem, Program, TestCase, TestKind
+from tests.extraction_table import BODY, CODE, FOUND, NOT_FOUND, PROMPT, WHOLE, WORDS
+
+
+@pytest.fixture(scope="module")
+def problems(shared_data: Path) -> list[Problem]:
+    return [
+        *load_problems("humaneval", shared_data / "HumanEval.jsonl.gz"),
+        *load_problems("mbpp", shared_data / "mbpp.jsonl.gz"),
+    ]
 
 
 @pytest.mark.parametrize(("problem", "text", "source"), [case[1:] for case in FOUND], ids=[case[0] for case in FOUND])
@@ -27,6 +37,19 @@ def test_no_program_is_found_in(problem: Problem, text: str, reason: NoCode) -> 
     program = too_long(text) or extract(text, problem)
     assert program.source is None
     assert program.how.startswith(reason)
+
+
+def test_nothing_comes_from_outside_the_text_and_the_prompt() -> None:
+    for name, problem, text, source in FOUND:
+        prompt = problem.prompt if problem.prompt_is_code else ""
+        assert set(re.findall(r"\w+", source)) <= set(re.findall(r"\w+", f"{prompt} {text}")), name
+
+
+def test_tests_and_reference_are_never_looked_at() -> None:
+    answer = "```python\ndef helper():\n    return add(1, 2)\n```"
+    tests = (TestCase(TestKind.ASSERTS, code=WHOLE, expected=WHOLE),)
+    problem = dataclasses.replace(WORDS, tests=tests, reference_solution=WHOLE, test_setup=WHOLE, prompt=WHOLE)
+    assert extract(answer, problem).source == "def helper():\n    return add(1, 2)\n"
 
 
 @pytest.mark.parametrize(
@@ -68,11 +91,7 @@ def test_every_continuation_that_a_real_model_wrote_is_kept_byte_for_byte(shared
         "<think>Let me see ...</think>\n~~~\n{}\n~~~",
     ],
 )
-def test_every_reference_solution_is_found_in_an_answer(shared_data: Path, wrapping: str) -> None:
-    problems = [
-        *load_problems("humaneval", shared_data / "HumanEval.jsonl.gz"),
-        *load_problems("mbpp", shared_data / "mbpp.jsonl.gz"),
-    ]
+def test_every_reference_solution_is_found_in_an_answer(problems: list[Problem], wrapping: str) -> None:
     lost = [
         problem.task_id
         for problem in problems

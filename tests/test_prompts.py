@@ -4,81 +4,269 @@ from typing import Any
 
 import pytest
 
+from rlcode.data.registry import load_problems
 from rlcode.errors import InputError
-from rlcode.extraction import extract
-from rlcode.prompts import DEFAULT_STOP, build_prompt, render_prompt, tokenize_prompt
-from rlcode.types import Problem
+from rlcode.extraction import NoCode, extract
+from rlcode.few_shot import HEADS, IN_WORDS, STDIN
+from rlcode.prompts import (
+    DEFAULT_STOP,
+    PromptFormat,
+    build_prompt,
+    cut_by_stop_strings,
+    opened_thinking,
+    render_prompt,
+    risky_stop_strings,
+    tokenize_prompt,
+)
+from rlcode.types import Problem, TestCase, TestKind
+from tests.tokenizers import CHATML, DROPS_SYSTEM, REFUSES_SYSTEM, SWITCHED, THINKING, WITH_BOS, make_tokenizer
 
 CODE = Problem("c", 'def add(a, b):\n    """ Add. """\n', (), entry_point="add")
-WORDS = Problem("w", "Add two numbers.\n", (), entry_point="add", prompt_is_code=False)
+WORDS = Problem("w", "Add two numbers.\n", (TestCase(TestKind.ASSERTS),), entry_point="add", prompt_is_code=False)
+CALLED = Problem("k", "Add two numbers.\n", (TestCase(TestKind.CALL),), entry_point="add", prompt_is_code=False)
+READS = Problem("s", "Print the sum.\n", (TestCase(TestKind.STDIO),), prompt_is_code=False)
+KINDS = [CODE, WORDS, CALLED, READS]
+BLOCK = "Answer with one Python code block that holds the whole program."
+STDIN_TASK = "Write a Python program that reads its input from stdin and prints the answer to stdout."
+
+COMPLETION = PromptFormat("completion")
+CHAT = PromptFormat("chat")
+FEW_SHOT = PromptFormat("few_shot")
 
 
-class FakeTokenizer:
-    """Token 1 is the beginning of the sequence, which the template writes as `<s>`; every character is a token."""
-
-    def __init__(self, chat_template: str | None = "<s>") -> None:
-        self.chat_template = chat_template
-
-    def apply_chat_template(self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool) -> str:
-        assert not tokenize
-        assert add_generation_prompt
-        return "<s>" + "".join(f"[{m['role']}]{m['content']}" for m in conversation) + "[assistant]"
-
-    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
-        ids = [1] if add_special_tokens else []
-        if text.startswith("<s>"):
-            ids.append(1)
-            text = text.removeprefix("<s>")
-        return {"input_ids": ids + [ord(c) for c in text]}
-
-
-def test_a_prompt_that_is_code_is_shown_byte_for_byte() -> None:
-    assert build_prompt(CODE, "completion") == CODE.prompt
-
-
-def test_a_request_in_words_is_followed_by_an_open_fence() -> None:
-    assert build_prompt(WORDS, "completion") == "Add two numbers.\n\n```python\n"
-
-
-@pytest.mark.parametrize("problem", [CODE, WORDS])
-def test_a_chat_asks_for_one_python_block(problem: Problem) -> None:
-    (message,) = build_prompt(problem, "chat")
+def content(problem: Problem) -> str:
+    (message,) = build_prompt(problem, CHAT)
     assert isinstance(message, dict)
-    assert message["role"] == "user"
-    assert problem.prompt.strip() in message["content"]
-    assert "one Python code block" in message["content"]
+    return message["content"]
 
 
-def test_a_system_message_comes_first() -> None:
-    messages = build_prompt(WORDS, "chat", "Be brief.")
-    assert isinstance(messages, list)
-    assert [m["role"] for m in messages] == ["system", "user"]
-    assert messages[0]["content"] == "Be brief."
+def bos_count(ids: list[int], tokenizer: Any) -> int:
+    return ids.count(tokenizer.bos_token_id)
 
 
-def test_what_cannot_be_used_is_refused() -> None:
-    with pytest.raises(InputError, match="unknown prompt style 'poem'; known: completion, chat"):
-        build_prompt(CODE, "poem")
-    with pytest.raises(InputError, match="system message needs the prompt style 'chat'"):
-        build_prompt(CODE, "completion", "Be brief.")
-    with pytest.raises(InputError, match="no chat template; use the prompt style 'completion'"):
-        render_prompt(build_prompt(CODE, "chat"), FakeTokenizer(chat_template=None))
+# what is asked, by style and kind
 
 
-@pytest.mark.parametrize("style", ["completion", "chat"])
-def test_a_prompt_begins_with_one_beginning_token(style: str) -> None:
-    ids = tokenize_prompt(build_prompt(CODE, style), FakeTokenizer())
-    assert ids[0] == 1
-    assert ids.count(1) == 1
+def test_a_completion_goes_on_with_the_head_of_a_program_byte_for_byte() -> None:
+    assert build_prompt(CODE, COMPLETION) == CODE.prompt
 
 
-def test_a_text_is_rendered_as_it_is_and_messages_through_the_template() -> None:
-    assert render_prompt("abc", FakeTokenizer()) == "abc"
-    messages = [{"role": "user", "content": "Hi"}]
-    assert render_prompt(messages, FakeTokenizer()) == "<s>[user]Hi[assistant]"
+@pytest.mark.parametrize(
+    ("problem", "task"),
+    [
+        (WORDS, "Write the Python function `add`."),
+        (CALLED, "Write the Python function `add`, or a class `Solution` with the method `add`."),
+    ],
+)
+def test_a_task_in_words_names_the_function_before_an_open_fence(problem: Problem, task: str) -> None:
+    assert build_prompt(problem, COMPLETION) == f"Add two numbers.\n\n{task}\n\n```python\n"
+    assert content(problem) == f"Add two numbers.\n\n{task} {BLOCK}"
+
+
+def test_a_stdin_task_says_where_input_comes_from() -> None:
+    assert build_prompt(READS, COMPLETION) == f"Print the sum.\n\n{STDIN_TASK}\n\n```python\n"
+    assert content(READS) == f"Print the sum.\n\n{STDIN_TASK} {BLOCK}"
+
+
+def test_a_chat_shows_the_head_of_a_program_in_a_fence() -> None:
+    assert content(CODE) == f"Complete this Python program. {BLOCK}\n\n```python\n{CODE.prompt}```"
+
+
+def test_a_task_names_the_classes_that_its_tests_need() -> None:
+    problem = Problem("p", "Chain.", (), entry_point="chain", declares=("Pair",), prompt_is_code=False)
+    assert "Write the Python function `chain` and define `Pair`." in content(problem)
+
+
+def test_the_examples_of_a_few_shot_prompt_are_of_the_problems_kind() -> None:
+    for problem, examples in ((CODE, HEADS), (WORDS, IN_WORDS), (CALLED, IN_WORDS), (READS, STDIN)):
+        prompt = build_prompt(problem, FEW_SHOT)
+        assert isinstance(prompt, str)
+        places = [prompt.index(example.reference_solution) for example in examples]
+        assert places == sorted(places)
+        assert prompt.index(problem.prompt.strip()) > places[-1]
+
+
+def test_words_have_the_form_of_the_mbpp_paper_and_heads_go_on_as_a_program() -> None:
+    words = build_prompt(WORDS, PromptFormat("few_shot", num_shots=1))
+    assert words == (
+        "You are an expert Python programmer, and here is your task: Count the free seats of a row, a list in which 0 "
+        "stands for a free seat.\nYour code should pass these tests:\n\nassert free_seats([0, 1, 0]) == 2\n"
+        "assert free_seats([]) == 0\n\nWrite the Python function `free_seats`.\n[BEGIN]\ndef free_seats(row):\n"
+        "    return sum(1 for seat in row if seat == 0)\n[DONE]\n\n"
+        "You are an expert Python programmer, and here is your task: Add two numbers.\n\n"
+        "Write the Python function `add`.\n[BEGIN]\n"
+    )
+    head = build_prompt(CODE, PromptFormat("few_shot", num_shots=1))
+    assert head == f"{HEADS[0].reference_solution}\n\n{CODE.prompt}"
+
+
+def test_no_example_is_a_task_of_a_benchmark(shared_data: Any) -> None:
+    names = {example.entry_point for example in (*IN_WORDS, *HEADS)}
+    for benchmark, file in (("humaneval", "HumanEval.jsonl.gz"), ("mbpp", "mbpp.jsonl.gz")):
+        assert names.isdisjoint(problem.entry_point for problem in load_problems(benchmark, shared_data / file))
+
+
+def test_nothing_of_the_examples_gets_into_a_program() -> None:
+    answer = "def add(a, b):\n    return free_seats([a, b])\n[DONE]\n"
+    assert extract(answer, WORDS).source == answer.replace("[DONE]\n", "")
+
+
+def test_a_system_message_comes_first_and_an_empty_one_is_sent_too() -> None:
+    for text in ("Be brief.", ""):
+        messages = build_prompt(WORDS, PromptFormat("chat", text))
+        assert isinstance(messages, list)
+        assert messages[0] == {"role": "system", "content": text}
+        assert [message["role"] for message in messages] == ["system", "user"]
+
+
+# the style that auto stands for
+
+
+@pytest.mark.parametrize(
+    ("template", "eos", "style"),
+    [
+        (None, "</s>", "completion"),
+        (WITH_BOS, "</s>", "chat"),
+        (CHATML, "<|im_end|>", "chat"),
+        (CHATML, "</s>", "completion"),  # a base model that ships a template that it was not trained with
+    ],
+)
+def test_auto_is_a_chat_where_answers_end_with_the_models_end_of_text(
+    template: str | None, eos: str, style: str
+) -> None:
+    assert PromptFormat().for_model(make_tokenizer(template, eos=eos)).style == style
+
+
+def test_an_explicit_style_wins_and_an_option_of_chats_makes_auto_one() -> None:
+    base, instructed = make_tokenizer(CHATML), make_tokenizer(CHATML, eos="<|im_end|>")
+    assert CHAT.for_model(base).style == "chat"
+    assert COMPLETION.for_model(instructed).style == "completion"
+    assert FEW_SHOT.for_model(instructed).style == "few_shot"
+    assert PromptFormat(system_prompt="Be brief.").for_model(base).style == "chat"
+
+
+def test_a_prompt_is_not_built_before_auto_is_decided() -> None:
+    with pytest.raises(ValueError, match=r"call PromptFormat\.for_model first"):
+        build_prompt(WORDS, PromptFormat())
+
+
+# what does not fit together
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"style": "poem"}, "unknown prompt style 'poem'; known: auto, completion, chat, few_shot"),
+        ({"style": "completion", "system_prompt": "Be brief."}, "system_prompt needs the prompt style 'chat'"),
+        ({"style": "few_shot", "system_prompt": ""}, "system_prompt needs the prompt style 'chat'"),
+        ({"style": "completion", "enable_thinking": False}, "enable_thinking needs the prompt style 'chat'"),
+        ({"style": "chat", "num_shots": 2}, "num_shots needs the prompt style 'few_shot'"),
+        ({"style": "few_shot", "num_shots": 0}, "num_shots must be from 1 to 3, got 0; for none use 'completion'"),
+        ({"style": "few_shot", "num_shots": 4}, "num_shots must be from 1 to 3, got 4"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PromptFormat(**options)
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "message"),
+    [
+        (None, {}, "no chat template; use the prompt style 'completion'"),
+        (REFUSES_SYSTEM, {"system_prompt": "Be brief."}, "refuses messages of system, user: System role not supported"),
+        (DROPS_SYSTEM, {"system_prompt": "Be brief."}, "leaves the system message out"),
+        (CHATML, {"enable_thinking": True}, "has no switch for thinking"),
+        (THINKING, {"enable_thinking": False}, "has no switch for thinking"),
+    ],
+)
+def test_what_the_models_template_cannot_do_is_refused(
+    template: str | None, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        PromptFormat("chat", **options).for_model(make_tokenizer(template))
+
+
+def test_a_chat_of_a_template_that_refuses_systems_works_without_one() -> None:
+    assert CHAT.for_model(make_tokenizer(REFUSES_SYSTEM)).style == "chat"
+
+
+# thinking
+
+
+def test_thinking_is_switched_by_the_template() -> None:
+    tokenizer = make_tokenizer(SWITCHED)
+    texts = [render_prompt(build_prompt(WORDS, CHAT), tokenizer, switch) for switch in (None, True, False)]
+    assert texts[0] == texts[1]
+    assert texts[2] == texts[1] + "<think>\n\n</think>\n\n"
+
+
+def test_a_section_that_the_template_opened_is_known_and_code_in_it_is_no_answer() -> None:
+    assert opened_thinking(CHAT, make_tokenizer(THINKING)) == "<think>\n"
+    assert opened_thinking(CHAT, make_tokenizer(SWITCHED)) == ""
+    assert opened_thinking(COMPLETION, make_tokenizer(THINKING)) == ""
+    draft = "Maybe\n```python\ndef add(a, b):\n    return a + b\n```\nHm, but"
+    assert extract("<think>\n" + draft, WORDS).how == NoCode.THINKING
+
+
+# tokens
+
+
+@pytest.mark.parametrize("problem", KINDS, ids=lambda problem: problem.task_id)
+@pytest.mark.parametrize("prompts", [COMPLETION, FEW_SHOT], ids=lambda prompts: prompts.style)
+def test_a_text_begins_with_one_beginning_token_where_the_tokenizer_adds_it(
+    prompts: PromptFormat, problem: Problem
+) -> None:
+    adds, plain = make_tokenizer(), make_tokenizer(post="")
+    prompt = build_prompt(problem, prompts)
+    assert tokenize_prompt(prompt, adds) == [adds.bos_token_id, *tokenize_prompt(prompt, plain)]
+    assert tokenize_prompt(prompt, adds) == adds(prompt)["input_ids"]
+    assert bos_count(tokenize_prompt(prompt, plain), plain) == 0
+
+
+@pytest.mark.parametrize("problem", KINDS, ids=lambda problem: problem.task_id)
+@pytest.mark.parametrize(("template", "expected"), [(WITH_BOS, 1), (CHATML, 0)])
+def test_a_chat_has_the_beginning_tokens_that_its_template_writes(
+    template: str, expected: int, problem: Problem
+) -> None:
+    tokenizer = make_tokenizer(template)
+    prompt = build_prompt(problem, CHAT)
+    ids = tokenize_prompt(prompt, tokenizer)
+    assert bos_count(ids, tokenizer) == expected
+    theirs = tokenizer.apply_chat_template(prompt, tokenize=True, add_generation_prompt=True, return_dict=True)
+    assert ids == theirs["input_ids"]
+
+
+def test_a_text_that_has_its_beginning_already_gets_no_second_one() -> None:
+    tokenizer = make_tokenizer()
+    assert tokenizer("<s>Hi")["input_ids"][:2] == [tokenizer.bos_token_id] * 2
+    assert bos_count(tokenize_prompt("<s>Hi", tokenizer), tokenizer) == 1
+
+
+def test_a_prompt_never_ends_with_the_end_of_text() -> None:
+    tokenizer = make_tokenizer(post="<s> $A </s>")
+    assert tokenizer("Hi")["input_ids"][-1] == tokenizer.eos_token_id
+    assert tokenize_prompt("Hi", tokenizer) == tokenizer("Hi")["input_ids"][:-1]
+
+
+# stop strings
 
 
 def test_no_stop_string_cuts_a_program_and_extraction_finds_its_end() -> None:
     assert DEFAULT_STOP == ()
     answer = "def add(a, b):\n    return one(a) + b\n\ndef one(x):\n    return x\n```\nIt adds.\n```python\nadd(1,"
     assert extract(answer, WORDS).source == answer.split("```")[0]
+
+
+def test_a_stop_string_that_can_stand_in_a_program_is_named() -> None:
+    marks = ["<|im_end|>", "<|endoftext|>", "</s>", "</answer>", "[DONE]", "\n[DONE]", "<｜end▁of▁sentence｜>"]
+    customary = ["\n#", "\nprint(", "\ndef ", "\nclass ", "\nif", "\n```", "\n\n", "\nassert", '"""']
+    assert risky_stop_strings([*marks, *customary]) == customary
+
+
+def test_what_stop_strings_would_cut_is_counted_on_the_reference_solutions(shared_data: Any) -> None:
+    humaneval = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
+    mbpp = load_problems("mbpp", shared_data / "mbpp.jsonl.gz")
+    stop = ["\n#", "\nprint(", "\ndef ", "\n\n", "<|im_end|>"]
+    assert cut_by_stop_strings(stop, humaneval) == {"\n\n": 34}
+    assert cut_by_stop_strings(stop, mbpp) == {"\n#": 1, "\ndef ": 235, "\n\n": 8}

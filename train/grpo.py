@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.limits import limits_from
+from rlcode.prompts import PromptFormat
 from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
@@ -127,8 +128,7 @@ def open_rollouts(
     rank = int(os.environ.get("RANK", "0"))
     return PolicyRollouts(
         problems=problems,
-        style=args.prompt_style,
-        system=args.system_prompt,
+        prompts=PromptFormat.from_arguments(args),
         engine=engine or stack.enter_context(_open_engine(args, model_args, tokenizer)),
         sandbox=sandbox or _open_sandbox(args, stack),
         extractor=stack.enter_context(Extractor()),

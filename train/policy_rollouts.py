@@ -15,7 +15,7 @@ from trl.models import unwrap_model_for_generation
 
 from rlcode.errors import ConfigError, DataError
 from rlcode.extraction_worker import Extractor
-from rlcode.prompts import build_prompt
+from rlcode.prompts import PromptFormat, build_prompt, opened_thinking
 from rlcode.types import Completion, PartialLimits, Problem, Rollout
 from sampling.engine import Engine, GenerationRequest, SamplingParams
 from sampling.rollouts import encode_prompt, judge_completions
@@ -40,8 +40,7 @@ class PolicyRollouts:
     """
 
     problems: Sequence[Problem]
-    style: str
-    system: str | None
+    prompts: PromptFormat
     engine: Engine
     sandbox: Sandbox
     extractor: Extractor
@@ -54,7 +53,9 @@ class PolicyRollouts:
     max_unscored_share: float
 
     def __post_init__(self) -> None:
-        self._by_prompt = {self._key(build_prompt(p, self.style, self.system)): p for p in self.problems}
+        self.prompts = self.prompts.for_model(self.engine.tokenizer)
+        self._opened = opened_thinking(self.prompts, self.engine.tokenizer)
+        self._by_prompt = {self._key(build_prompt(p, self.prompts)): p for p in self.problems}
         self._by_id = {problem.task_id: problem for problem in self.problems}
         self._synced_step: int | None = None
 
@@ -85,7 +86,7 @@ class PolicyRollouts:
         offset = trainer.accelerator.process_index * len(prompts)
         problems = [self._problem(prompt) for prompt in prompts]
         return [
-            GenerationRequest(p.task_id, offset + place, encode_prompt(p, self.engine, self.style, self.system))
+            GenerationRequest(p.task_id, offset + place, encode_prompt(p, self.engine, self.prompts))
             for place, p in enumerate(problems)
         ]
 
@@ -153,7 +154,12 @@ class PolicyRollouts:
         rollouts = []
         share = UnscoredShare(self.max_unscored_share, len(completions))
         for rollout in judge_completions(
-            completions, self._by_id, sandbox=self.sandbox, extractor=self.extractor, limits=self.limits
+            completions,
+            self._by_id,
+            sandbox=self.sandbox,
+            extractor=self.extractor,
+            limits=self.limits,
+            opened=self._opened,
         ):
             self.store.append(rollout)
             share.count(rollout.unscored_reason)

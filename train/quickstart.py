@@ -212,11 +212,12 @@ def roll_out_all(
     greedy: bool = False,
 ) -> list[Rollout]:
     """Judged completions of every problem, with a progress bar."""
+    from rlcode.prompts import PromptFormat
     from sampling.engine import SamplingParams
     from sampling.rollouts import make_requests, roll_out
 
     params = SamplingParams(temperature=0.0 if greedy else 1.0, max_completion_length=_MAX_COMPLETION_LENGTH, seed=seed)
-    requests = make_requests(problems, engine, samples, "completion")
+    requests = make_requests(problems, engine, samples, PromptFormat("completion"))
     rollouts = roll_out(
         requests,
         problems,
