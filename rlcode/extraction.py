@@ -15,7 +15,7 @@ The rules, in their order:
    else the last block of Python as it is.
 4. Without fences: text that begins with an indented line continues the prompt and is kept byte for byte, whether it
    compiles or not, up to prose that follows whole statements (`trim` cuts whatever follows them); else the first run
-   of lines that compiles and defines the entry point.
+   of lines that compiles and defines the entry point; else an indented body behind prose continues the prompt.
 5. Names that the chosen piece uses and nothing in it defines come from the other pieces or from the prompt, where they
    are there. So do names that the problem wants declared.
 
@@ -45,6 +45,7 @@ from rlcode.extraction_markup import (
     code_runs,
     fenced_blocks,
     from_first_code_line,
+    from_first_indented_line,
     split_at_fence,
     tags_as_fences,
     up_to_end_mark,
@@ -254,6 +255,9 @@ def _from_plain(answer: str, clean: str, problem: Problem, wanted: Wanted, trim:
     whole = _best(runs, wanted, runs)
     if whole is not None:
         return Program(with_context(whole, _context(problem, runs), wanted), "program in the text")
+    body = from_first_indented_line(answer)
+    if body is not None and _is_body(body, problem) and compiles(continued := _continued(problem.prompt, body, trim)):
+        return Program(continued, "continuation")
     if problem.prompt_is_code:
         # the text may continue the prompt's docstring or signature, or lack the first indentation
         return Program(problem.prompt + answer, "continuation") if _is_code(answer) else Program(None, NoCode.NO_PYTHON)
@@ -271,5 +275,6 @@ def _continued(prompt: str, answer: str, trim: bool) -> str:
 
 
 def _is_code(answer: str) -> bool:
-    """Whether there is more than prose: an indented line, or statements of a function's body."""
-    return is_body(answer) or any(line[:1].isspace() and line.strip() for line in answer.split("\n"))
+    """Whether there is more than prose: an indented line, statements of a function's body, or a line of code."""
+    indented = any(line[:1].isspace() and line.strip() for line in answer.split("\n"))
+    return indented or is_body(answer) or from_first_code_line(answer) is not None

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlcode.extraction_source import compiles, repaired, whole_statements
+from rlcode.extraction_source import compiles, is_program, repaired, whole_statements
 
 PYTHON_TAGS = {"", "py", "python", "python2", "python3", "py3", "ipython", "code", "pycon"}
 # fmt: off
@@ -201,16 +201,26 @@ def code_runs(text: str, lines_to_start: int | None = None) -> Iterator[str]:
             continue
         run = lines[start:] if not lines[start][:1].isspace() else _indented_run(lines, start)
         whole = whole_statements(repaired("\n".join(run)))
-        if whole is not None:
+        if whole is not None and is_program(whole):
             position = start + whole.count("\n")
             yield whole
 
 
-def from_first_code_line(text: str) -> str | None:
-    """`text` from the first line on that looks like code, whether it compiles or not; None where none does."""
+def from_first_indented_line(text: str) -> str | None:
+    """`text` from its first indented line on, where nothing but prose stands before it; else None."""
     lines = text.split("\n")
-    first = next((i for i, line in enumerate(lines) if _HEAD_LINE.match(line) or _is_statement(line)), None)
-    return None if first is None else "\n".join(lines[first:])
+    first = next((i for i, line in enumerate(lines) if line[:1].isspace() and line.strip()), None)
+    if first is None or not begins_with_prose(text) or any(_CODE_LINE.match(line) for line in lines[:first]):
+        return None
+    return "\n".join(lines[first:])
+
+
+def from_first_code_line(text: str) -> str | None:
+    """`text` from the first line on that looks like code, whether it compiles or not; None where none does, but
+    headings of Markdown, which look like comments."""
+    lines = text.split("\n")
+    places = [i for i, line in enumerate(lines) if _HEAD_LINE.match(line) or _is_statement(line)]
+    return "\n".join(lines[places[0] :]) if any(not lines[i].startswith("#") for i in places) else None
 
 
 def _is_statement(line: str) -> bool:

@@ -193,14 +193,20 @@ def _definitions(source: str, wanted: Wanted) -> list[ast.stmt]:
 
 
 def _needed(statements: list[ast.stmt], missing: set[str]) -> list[ast.stmt]:
-    """The statements that bind missing names, or names that such statements lack in turn, in their order."""
+    """The statements that bind missing names, or names that such statements lack in turn, in their order.
+
+    Where a name is still missing then, every `import *` is kept too: it may bring it.
+    """
     kept: set[int] = set()
     while True:
         new = {i for i, node in enumerate(statements) if i not in kept and bound(node) & missing}
         if not new:
-            return [statements[i] for i in sorted(kept)]
+            break
         kept |= new
         missing = missing.union(*(_missing_names(ast.unparse(statements[i])) for i in new))
+    if missing.difference(*(bound(statements[i]) for i in kept)):
+        kept |= {i for i, node in enumerate(statements) if "*" in bound(node)}
+    return [statements[i] for i in sorted(kept)]
 
 
 def _missing_names(source: str, declares: Iterable[str] = ()) -> set[str]:
