@@ -35,8 +35,7 @@ class ProblemArguments:
 
     def __post_init__(self) -> None:
         PromptFormat.from_arguments(self)  # refuses what does not fit together
-        if isinstance(self, SandboxArguments):
-            super().__post_init__()  # type: ignore[misc]
+        getattr(super(), "__post_init__", lambda: None)()  # of a class that it stands beside: the limits
 
 
 @dataclass

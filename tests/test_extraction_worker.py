@@ -41,6 +41,12 @@ def test_the_worker_knows_which_programs_are_called(extractor: Extractor) -> Non
     ]
 
 
+def test_the_worker_knows_which_further_names_a_program_must_bring(extractor: Extractor) -> None:
+    problem = Problem("t", "Add.", (), entry_point="add", declares=("Pair",), prompt_is_code=False)
+    answer = "```\nclass Pair: pass\n```\n```\ndef add(a, b): return a + b\n```"
+    assert extractor.extract(Answer(answer, problem)).source == ("class Pair:\n    pass\ndef add(a, b): return a + b\n")
+
+
 def test_programs_come_in_the_order_of_the_texts(extractor: Extractor) -> None:
     texts = [f"    return {i}\n" for i in range(100)]
     programs = list(extractor.extract_many(Answer(text, CODE) for text in texts))

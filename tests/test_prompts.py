@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from eval.arguments import parse_arguments
+from rlcode.config import parse_config
 from rlcode.data.registry import load_problems
 from rlcode.errors import InputError
 from rlcode.extraction import NoCode, extract
@@ -11,6 +15,7 @@ from rlcode.few_shot import HEADS, IN_WORDS, STDIN
 from rlcode.prompts import (
     DEFAULT_STOP,
     PromptFormat,
+    PromptStyle,
     build_prompt,
     cut_by_stop_strings,
     opened_thinking,
@@ -19,7 +24,9 @@ from rlcode.prompts import (
     tokenize_prompt,
 )
 from rlcode.types import Problem, TestCase, TestKind
+from sampling.arguments import RolloutArguments
 from tests.tokenizers import CHATML, DROPS_SYSTEM, REFUSES_SYSTEM, SWITCHED, THINKING, WITH_BOS, make_tokenizer
+from train.arguments import GrpoArguments
 
 CODE = Problem("c", 'def add(a, b):\n    """ Add. """\n', (), entry_point="add")
 WORDS = Problem("w", "Add two numbers.\n", (TestCase(TestKind.ASSERTS),), entry_point="add", prompt_is_code=False)
@@ -270,3 +277,48 @@ def test_what_stop_strings_would_cut_is_counted_on_the_reference_solutions(share
     stop = ["\n#", "\nprint(", "\ndef ", "\n\n", "<|im_end|>"]
     assert cut_by_stop_strings(stop, humaneval) == {"\n\n": 34}
     assert cut_by_stop_strings(stop, mbpp) == {"\n#": 1, "\ndef ": 235, "\n\n": 8}
+
+
+# options
+
+
+def test_every_command_takes_the_options_and_refuses_what_does_not_fit_before_it_starts() -> None:
+    options = ["--prompt_style", "chat", "--enable_thinking", "false", "--system_prompt", ""]
+    expected = PromptFormat("chat", "", enable_thinking=False)
+    required = ["--benchmark", "mbpp", "--model", "m", "--output_dir", "o"]
+    (rollout,) = parse_config([RolloutArguments], options, prog="test")
+    (grpo,) = parse_config([GrpoArguments], options, prog="test")
+    for args in (rollout, grpo, parse_arguments([*required, *options])):
+        assert PromptFormat.from_arguments(args) == expected
+    wrong = ["--prompt_style", "few_shot", "--num_shots", "0"]
+    for classes in (RolloutArguments, GrpoArguments):
+        with pytest.raises(InputError, match="num_shots must be from 1 to 3"):
+            parse_config([classes], wrong, prog="test")
+    with pytest.raises(InputError, match="num_shots must be from 1 to 3"):
+        parse_arguments([*required, *wrong])
+
+
+def test_the_checks_of_limits_are_made_too() -> None:
+    with pytest.raises(InputError, match="time_limit"):
+        RolloutArguments(time_limit=-1.0)
+
+
+# docs/prompts.md
+
+
+def test_the_examples_of_the_documentation_are_what_is_asked() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "prompts.md").read_text()
+    words = (
+        "Write a function to find the minimum of two numbers.\nYour code should pass these tests:\n\n"
+        "assert minimum(1, 2) == 1\n"
+    )
+    mbpp = replace(WORDS, prompt=words, entry_point="minimum")
+    reads = replace(READS, prompt="Print the sum of the two numbers of the line.")
+    for example in (content(mbpp), build_prompt(mbpp, COMPLETION), build_prompt(reads, COMPLETION)):
+        assert str(example).rstrip() in text
+
+
+def test_the_documentation_names_every_style_and_every_reason() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "prompts.md").read_text()
+    assert all(f"| `{style}`" in text for style in PromptStyle)
+    assert all(f"| {reason} |" in text for reason in NoCode)
