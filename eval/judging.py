@@ -1,16 +1,15 @@
-"""From samples to verdicts, in one ordered stream: extract, judge, count what could not be judged."""
+"""From samples to verdicts, in one stream: extract, judge, count what could not be judged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 
 from eval.samples import Sample
 from rlcode.extraction import MAX_CHARACTERS, too_long
 from rlcode.extraction_worker import Extractor
 from rlcode.types import Answer, PartialLimits, Problem, Program, Unscored, Verdict
-from sandbox.judging import UnscoredShare, extract_programs, judge_programs
+from sandbox.judging import Submission, UnscoredShare, judge_answers
 from sandbox.protocol import Sandbox
 
 
@@ -31,31 +30,28 @@ def judge_samples(
     extractor: Extractor,
     limits: PartialLimits,
 ) -> Iterator[Judged]:
-    """Yield each sample with its outcome, in order; `limits` are what the run sets.
+    """Yield each sample with its outcome, in the order in which they are judged; `limits` are what the run sets.
 
     Raises:
         SandboxError: the sandbox can't go on.
         DataError: the tests of a problem can't be run.
     """
-    programs = _programs(samples, problems, extractor)
-    for sample, program, outcome in judge_programs(programs, sandbox=sandbox, limits=limits):
-        yield Judged(sample, program, outcome)
+    answers = ((sample, _answer(sample, problems[sample.task_id])) for sample in samples)
+    for judged in judge_answers(answers, sandbox=sandbox, extractor=extractor, limits=limits):
+        yield Judged(judged.item, judged.program, judged.outcome)
 
 
-def _programs(
-    samples: Iterable[Sample], problems: Mapping[str, Problem], extractor: Extractor
-) -> Iterator[tuple[Sample, Program, Problem]]:
-    """Each sample with its program. Solutions are programs; runs of completions go through the extractor together."""
-    for is_solution, run in groupby(samples, key=lambda sample: sample.is_solution):
-        if is_solution:
-            yield from ((sample, _as_it_is(sample.text), problems[sample.task_id]) for sample in run)
-        else:
-            answers = ((s, Answer(s.text, problems[s.task_id], s.cut_off)) for s in run)
-            yield from extract_programs(answers, extractor)
+def _answer(sample: Sample, problem: Problem) -> Answer | Submission:
+    """A solution is a program; in a completion it has to be found."""
+    if sample.is_solution:
+        return Submission(too_long(sample.text, MAX_CHARACTERS) or Program(sample.text, "solution"), problem)
+    return Answer(sample.text, problem, sample.cut_off)
 
 
-def _as_it_is(text: str) -> Program:
-    return too_long(text, MAX_CHARACTERS) or Program(text, "solution")
+def in_order(judged: Iterable[Judged], keys: Iterable[tuple[str, int]]) -> list[Judged]:
+    """What was judged, in the order of `keys`: the task and the index of each sample."""
+    by_key = {(item.sample.task_id, item.sample.index): item for item in judged}
+    return [by_key[key] for key in keys]
 
 
 def checked(judged: Iterable[Judged], total: int, max_unscored_share: float) -> Iterator[Judged]:

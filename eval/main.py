@@ -59,7 +59,7 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
     check_ks(args.k, min(Counter(sample.task_id for sample in samples).values()))
     with _open_sandbox(args) as sandbox:
         args.output_dir.mkdir(parents=True, exist_ok=True)
-        judged = judge_all(args, samples, problems, sandbox, len(samples))
+        judged = judge_all(args, samples, problems, sandbox, [(sample.task_id, sample.index) for sample in samples])
         policy = {"samples": str(args.samples), "sha256": hashlib.sha256(args.samples.read_bytes()).hexdigest()}
         report = make_report(args, judged, problems, sandbox, policy)
     write_report(args.output_dir, report, judged)
@@ -77,9 +77,9 @@ def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> Eva
         args.output_dir.mkdir(parents=True, exist_ok=True)
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
         stream = answers(args, engine, problems, prompts, args.temperature, args.num_samples)
-        judged = judge_all(args, stream, problems, sandbox, args.num_samples * len(problems))
+        judged = judge_all(args, stream, problems, sandbox, _keys(problems, args.num_samples))
         greedy = answers(args, engine, problems, prompts, 0.0, 1) if args.greedy else ()
-        judged_greedy = judge_all(args, greedy, problems, sandbox, len(problems) if args.greedy else 0)
+        judged_greedy = judge_all(args, greedy, problems, sandbox, _keys(problems, 1) if args.greedy else [])
         report = make_report(args, judged, problems, sandbox, _policy(args, prompts), judged_greedy)
     write_report(args.output_dir, report, judged, [item.sample for item in judged])
     return report
@@ -113,11 +113,19 @@ def answers(
     return generate_samples(engine, problems, params, num_samples=num_samples, prompts=prompts)
 
 
+def _keys(problems: Sequence[Problem], num_samples: int) -> list[tuple[str, int]]:
+    return [(problem.task_id, index) for problem in problems for index in range(num_samples)]
+
+
 def judge_all(
-    args: argparse.Namespace, samples: Iterable[Sample], problems: Sequence[Problem], sandbox: Sandbox, total: int
+    args: argparse.Namespace,
+    samples: Iterable[Sample],
+    problems: Sequence[Problem],
+    sandbox: Sandbox,
+    keys: Sequence[tuple[str, int]],
 ) -> list[Judged]:
-    """Every sample with its outcome; progress on stderr."""
-    from eval.judging import checked, judge_samples
+    """Every sample with its outcome, in the order of `keys` (task and index of each); progress on stderr."""
+    from eval.judging import checked, in_order, judge_samples
     from rlcode.extraction_worker import Extractor
 
     with Extractor() as extractor:
@@ -128,7 +136,8 @@ def judge_all(
             extractor=extractor,
             limits=limits_from(args),
         )
-        return list(_with_progress(checked(stream, total, args.max_unscored_share), total))
+        judged = checked(stream, len(keys), args.max_unscored_share)
+        return in_order(_with_progress(judged, len(keys)), keys)
 
 
 def make_report(

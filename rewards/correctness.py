@@ -7,8 +7,8 @@ from typing import Any
 
 from rlcode.errors import DataError
 from rlcode.extraction_worker import Extractor
-from rlcode.types import Answer, PartialLimits, Problem, Unscored, Verdict
-from sandbox.judging import extract_programs, judge_programs
+from rlcode.types import Answer, PartialLimits, Problem, Verdict
+from sandbox.judging import judge_answers
 from sandbox.protocol import Sandbox
 
 
@@ -52,12 +52,16 @@ class CorrectnessReward:
                 "CorrectnessReward needs either a column `verdict`, or a sandbox, problems and a column `task_id`"
             )
         answers = [
-            (None, Answer(_text(completion), self._problem(task_id)))
+            Answer(_text(completion), self._problem(task_id))
             for completion, task_id in zip(completions, task_ids, strict=True)
         ]
-        programs = extract_programs(answers, self._extractor)
-        judged = judge_programs(programs, sandbox=self._sandbox, limits=self._limits)
-        return [None if isinstance(result, Unscored) else result for _, _, result in judged]
+        verdicts = {
+            judged.item: judged.outcome if isinstance(judged.outcome, Verdict) else None
+            for judged in judge_answers(
+                enumerate(answers), sandbox=self._sandbox, extractor=self._extractor, limits=self._limits
+            )
+        }
+        return [verdicts[place] for place in range(len(answers))]
 
     def _problem(self, task_id: str) -> Problem:
         if task_id not in self._problems:

@@ -15,7 +15,7 @@ from rlcode.errors import RlcodeError
 COMMANDS = {
     "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
-    "rollout": ("sampling.main", "write and judge completions; the input of DPO"),
+    "rollout": ("sampling.main", "write and judge completions, the input of DPO; `rollout show` to look at them"),
     "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),
 }

@@ -10,6 +10,7 @@ RlcodeError
 ├── ExtractionError     the process that takes programs out of completions does not start
 ├── EngineError         the generation engine failed
 │   └── PolicyMismatchError  the engine does not hold the policy that the trainer has
+├── StoreError          rollouts can't be written: the disk is full, say; what was written is whole
 └── RunDirectoryError   a run directory is of another run, schema or process; exit code 2
 """
 
@@ -55,6 +56,10 @@ class EngineError(RlcodeError):
 
 
 class PolicyMismatchError(EngineError):
+    pass
+
+
+class StoreError(RlcodeError):
     pass
 
 

@@ -1,6 +1,6 @@
 """A run directory: what ran, with which configuration and versions, one owner at a time.
 
-    run.json        schema version, kind, configuration, versions
+    run.json        schema version, kind, configuration, versions, and what the configuration stood for
     .lock           held by the process that writes here
 
 Files appear whole or not at all; nothing is ever deleted.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import tempfile
@@ -22,7 +23,9 @@ from typing import Any
 
 from rlcode.errors import RlcodeError, RunDirectoryError
 
-SCHEMA_VERSION = 1
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
 OPERATIONAL = (
     "sandbox",
     "sandbox_workers",
@@ -97,9 +100,50 @@ class RunDirectory:
         # through JSON, so that what is compared is what a file can hold
         record = {"schema_version": SCHEMA_VERSION, "kind": kind, "config": json.loads(json.dumps(config, default=str))}
         if self._is_new:
-            write_json(path / "run.json", {**record, "versions": package_versions()})
+            self._write({**record, "versions": package_versions()})
         else:
             self._check_same(record)
+
+    def bind(self, made_with: dict[str, Any]) -> None:
+        """Write down what the configuration stands for (weights, image, data: their fingerprints) before any of it is
+        used. A run that goes on must find it the same; a change of a package's version is told.
+
+        Raises:
+            RunDirectoryError: something else stands behind the same names now; the difference is shown.
+        """
+        record = self.read(self.path)
+        made_with = json.loads(json.dumps(made_with, default=str))
+        if "made_with" not in record:
+            self._write({**record, "made_with": made_with})
+            return
+        if differences := _differences(_flat(record["made_with"]), _flat(made_with)):
+            raise RunDirectoryError(
+                f"{self.path} was made with something else than what bears the same name now; restore it or choose "
+                "another directory: " + "; ".join(differences)
+            )
+        if differences := _differences(record["versions"], package_versions()):
+            logger.warning(
+                "%s was begun with other versions; samples may differ: %s", self.path, "; ".join(differences)
+            )
+
+    @staticmethod
+    def read(path: Path) -> dict[str, Any]:
+        """The record of the run in `path`.
+
+        Raises:
+            RunDirectoryError: there is none.
+        """
+        try:
+            record: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(f"{path} is no run directory: its run.json can't be read: {error}") from error
+        return record
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            write_json(self.path / "run.json", record)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path / 'run.json'} can't be written: {error.strerror or error}") from error
 
     def _open(self) -> Any:
         path = self.path
@@ -120,7 +164,7 @@ class RunDirectory:
             self.path.rmdir()
 
     def _check_same(self, record: dict[str, Any]) -> None:
-        before = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        before = self.read(self.path)
         for key in ("schema_version", "kind"):
             if before.get(key) != record[key]:
                 raise RunDirectoryError(
@@ -178,6 +222,14 @@ def _take_lock(path: Path) -> Any:
         lock.close()
         raise RunDirectoryError(f"another process writes to {path}; wait for it or choose another directory") from None
     return lock
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as one: `sandbox.image_digest`."""
+    flat: dict[str, Any] = {}
+    for key, value in record.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rlcode import run_directory
 from rlcode.errors import InputError, RunDirectoryError
 from rlcode.run_directory import RunDirectory, write_atomically
 
@@ -14,7 +15,7 @@ from rlcode.run_directory import RunDirectory, write_atomically
 def test_a_new_directory_says_what_runs_in_it(tmp_path: Path):
     RunDirectory(tmp_path / "run", "dpo", {"seed": 1}).close()
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     assert record["kind"] == "dpo"
     assert record["config"] == {"seed": 1}
     assert record["versions"]["torch"].startswith("2.13")
@@ -78,3 +79,32 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
         write_atomically(path, "new \ud800")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_run_was_made_with_is_written_once_and_must_stay_the_same(tmp_path: Path):
+    made_with = {"model": "abc", "sandbox": {"backend": "docker", "image_digest": "sha256:1"}}
+    for _ in range(2):
+        with RunDirectory(tmp_path, "rollout", {}) as run:
+            run.bind(made_with)
+    assert RunDirectory.read(tmp_path)["made_with"] == made_with
+    changed = {**made_with, "sandbox": {"backend": "docker", "image_digest": "sha256:2"}}
+    with (
+        RunDirectory(tmp_path, "rollout", {}) as run,
+        pytest.raises(RunDirectoryError, match=r"sandbox\.image_digest: 'sha256:1' then, 'sha256:2' now") as caught,
+    ):
+        run.bind(changed)
+    assert "backend" not in str(caught.value)
+    assert RunDirectory.read(tmp_path)["made_with"] == made_with
+
+
+def test_other_versions_of_packages_are_told(tmp_path: Path, monkeypatch, caplog):
+    for version in ("1", "2"):
+        monkeypatch.setattr(run_directory, "package_versions", lambda version=version: {"torch": version})
+        with RunDirectory(tmp_path, "rollout", {}) as run:
+            run.bind({})
+    assert "torch: '1' then, '2' now" in caplog.text
+
+
+def test_a_place_without_a_run_is_told(tmp_path: Path):
+    with pytest.raises(RunDirectoryError, match=r"run\.json can't be read"):
+        RunDirectory.read(tmp_path)

@@ -19,7 +19,7 @@ from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError, DataError
 from rlcode.run_directory import open_for_training, write_json_lines
-from rlcode.types import PreferencePair, to_json
+from rlcode.types import PreferencePair, Rollout, to_json
 from train.arguments import PairArguments, PolicyArguments
 
 
@@ -117,11 +117,17 @@ def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[list[Prefe
         raise ConfigError("no rollouts: name what `rlcode rollout` wrote with --rollouts")
     options = {"power": pair_args.strategy_power} if pair_args.strategy == "frequency" else {}
     strategy = make_strategy(pair_args.strategy, **options)
-    rollouts = list(read_rollouts(map(Path, pair_args.rollouts)))
+    # in which order they were judged is chance, and must not decide which pairs are drawn
+    rollouts = sorted(read_rollouts(map(Path, pair_args.rollouts)), key=_place)
     notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
     notebook.observe(rollouts)
     pool = build_pair_pool(rollouts)
     return draw_pairs(pool, strategy, notebook, count=pair_args.num_pairs, seed=seed), notebook
+
+
+def _place(rollout: Rollout) -> tuple[int, str, int]:
+    completion = rollout.completion
+    return completion.policy_version, completion.task_id, completion.index
 
 
 if __name__ == "__main__":

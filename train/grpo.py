@@ -133,7 +133,7 @@ def open_rollouts(
         sandbox=sandbox or _open_sandbox(args, stack),
         extractor=stack.enter_context(Extractor()),
         limits=limits_from(args),
-        store=stack.enter_context(RolloutStore(Path(training_args.output_dir) / f"rollouts-rank{rank}.jsonl")),
+        store=stack.enter_context(RolloutStore(Path(training_args.output_dir), f"-rank{rank}")),
         adapters=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-adapters-"))),
         base_model=str(model_args.model_name_or_path),
         # version 0 is the base; the start of a new adapter is a policy of its own

@@ -18,7 +18,7 @@ from rlcode.extraction_worker import Extractor
 from rlcode.prompts import PromptFormat, build_prompt, opened_thinking
 from rlcode.types import Completion, PartialLimits, Problem, Rollout
 from sampling.engine import Engine, GenerationRequest, SamplingParams
-from sampling.rollouts import encode_prompt, judge_completions
+from sampling.rollouts import encode_prompt, judge_completions, key_of
 from sampling.store import RolloutStore
 from sampling.transformers_engine import TransformersEngine
 from sandbox.judging import UnscoredShare
@@ -151,7 +151,7 @@ class PolicyRollouts:
         self._synced_step = step
 
     def _judge(self, completions: Sequence[Completion]) -> list[Rollout]:
-        rollouts = []
+        judged: dict[tuple[str, int], Rollout] = {}
         share = UnscoredShare(self.max_unscored_share, len(completions))
         for rollout in judge_completions(
             completions,
@@ -163,8 +163,8 @@ class PolicyRollouts:
         ):
             self.store.append(rollout)
             share.count(rollout.unscored_reason)
-            rollouts.append(rollout)
-        return rollouts
+            judged[key_of(rollout.completion)] = rollout
+        return [judged[key_of(completion)] for completion in completions]
 
 
 class _sharing:  # noqa: N801 - a context manager, read as a verb

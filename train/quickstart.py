@@ -214,10 +214,10 @@ def roll_out_all(
     """Judged completions of every problem, with a progress bar."""
     from rlcode.prompts import PromptFormat
     from sampling.engine import SamplingParams
-    from sampling.rollouts import make_requests, roll_out
+    from sampling.rollouts import key_of, make_requests, roll_out
 
     params = SamplingParams(temperature=0.0 if greedy else 1.0, max_completion_length=_MAX_COMPLETION_LENGTH, seed=seed)
-    requests = make_requests(problems, engine, samples, PromptFormat("completion"))
+    requests = list(make_requests(problems, engine, samples, PromptFormat("completion")))
     rollouts = roll_out(
         requests,
         problems,
@@ -227,7 +227,8 @@ def roll_out_all(
         extractor=loop.extractor,
         limits=PartialLimits(),
     )
-    return list(loop.reporter.follow(rollouts, description, len(requests)))
+    judged = {key_of(r.completion): r for r in loop.reporter.follow(rollouts, description, len(requests))}
+    return [judged[key_of(request)] for request in requests]
 
 
 def evaluate(loop: Loop, name: str, engine: Engine) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.judging import Judged, judge_samples
+from eval.judging import Judged, in_order, judge_samples
 from eval.pass_at_k import pass_at_k
 from eval.report import error_counts, results_by_task
 from eval.samples import Sample, read_samples
@@ -32,7 +32,8 @@ def sandbox() -> Iterator[Sandbox]:
 def judged(sandbox: Sandbox, samples: Sequence[Sample], problems: Sequence[Problem]) -> list[Judged]:
     by_id = {problem.task_id: problem for problem in problems}
     with Extractor() as extractor:
-        return list(judge_samples(samples, by_id, sandbox=sandbox, extractor=extractor, limits=PartialLimits()))
+        stream = judge_samples(samples, by_id, sandbox=sandbox, extractor=extractor, limits=PartialLimits())
+        return in_order(stream, [(sample.task_id, sample.index) for sample in samples])
 
 
 def failures(results: Sequence[Judged]) -> dict[str, str]:

@@ -63,6 +63,15 @@ def test_the_trainer_sees_the_tokens_that_were_sampled_in_the_order_that_was_dra
         assert tuple(rows[row + 4][mask[row + 4]].tolist()) == rejected
 
 
+def test_the_same_pairs_are_drawn_in_whatever_order_rollouts_were_judged(tmp_path: Path, judged_rollouts: Path):
+    other = tmp_path / "rollouts.jsonl"
+    other.write_bytes(b"".join(reversed(judged_rollouts.read_bytes().splitlines(keepends=True))))
+    pairs, notebook = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
+    same_pairs, same_notebook = draw_training_pairs(pair_arguments(other), seed=0)
+    assert pairs == same_pairs
+    assert notebook.frequencies() == same_notebook.frequencies()
+
+
 def test_training_raises_the_margin_of_chosen_over_rejected(tmp_path: Path, random_model: Path, judged_rollouts: Path):
     run = trainer(tmp_path, random_model, judged_rollouts, num_train_epochs=4)
     run.train()

@@ -1,0 +1,1 @@
+"""The commands of `rlcode rollout`, and what they show."""
