@@ -2,7 +2,8 @@
 
 Streaming: the wall time of drawing and judging together, against the slower of the two alone: 1.00 is a stream that
 adds nothing. Engine and sandbox are clocks that sleep, in cases where one, the other or none is the bottleneck; and,
-with `--model`, a real engine with the local sandbox, on one core each.
+with `--model`, a real engine with the local sandbox, on one core each; where those two cores are not free, their CPU
+time says what streaming costs.
 
 Store: the share of a run's wall time that goes into writing. Memory: what the process grows by over many completions,
 all of them judged, written and counted, and then looked through again as by a run that goes on.
@@ -38,6 +39,7 @@ from sampling.rollout_lines import outcome_from
 from sampling.rollouts import answers_to, judge_completions, make_requests, rollout_of
 from sampling.store import RolloutStore
 from sampling.tally import Tally
+from sandbox import cpu_meter
 from sandbox.judging import Judging
 from sandbox.pool import WorkerPool, open_sandbox, usable_cores
 
@@ -129,23 +131,24 @@ def by_turns(
     draw: Callable[[], Iterator[Completion]],
     written: list[Completion],
     judge: Callable[[Iterable[Completion]], int],
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
-    """Wall seconds of each, round by round, and the ratio of both together to the slower one."""
+    """Seconds of each, round by round, and the ratio of both together to the slower one."""
     seconds: dict[str, list[float]] = {"draw": [], "judge": [], "both": []}
     for _ in range(rounds):
-        seconds["draw"].append(wall_s(lambda: len(list(draw()))))
-        seconds["judge"].append(wall_s(lambda: judge(written)))
-        seconds["both"].append(wall_s(lambda: judge(draw())))
+        seconds["draw"].append(taken_s(lambda: len(list(draw())), clock))
+        seconds["judge"].append(taken_s(lambda: judge(written), clock))
+        seconds["both"].append(taken_s(lambda: judge(draw()), clock))
     ratios = [
         both / max(parts) for both, *parts in zip(seconds["both"], seconds["draw"], seconds["judge"], strict=True)
     ]
     return {**seconds, "ratio": ratios}
 
 
-def wall_s(work: Callable[[], int]) -> float:
-    started = time.monotonic()
+def taken_s(work: Callable[[], int], clock: Callable[[], float]) -> float:
+    started = clock()
     assert work()
-    return time.monotonic() - started
+    return clock() - started
 
 
 def slowly(completions: Iterable[Completion], case: Case) -> Iterator[Completion]:
@@ -204,13 +207,23 @@ def real(model: str, problems_file: Path, rounds: int) -> dict[str, Any]:
         written = list(draw())
         judge(written[:50])
         figures = by_turns(rounds, draw, written, judge)
+        workers_cpu = cpu_meter.workers_meter("local")
+        cpu = by_turns(rounds, draw, written, judge, lambda: time.process_time() + workers_cpu())
         stream = judge_completions(
             draw(), {p.task_id: p for p in problems}, sandbox=sandbox, extractor=extractor, limits=PartialLimits()
         )
         started = time.monotonic()
         _, writing_s = written_s(stream)
         share = writing_s / (time.monotonic() - started)
-    return {"case": f"{len(requests)} completions of {Path(model).name}", **figures, "store_share": share}
+    parts = zip(cpu["both"], cpu["draw"], cpu["judge"], strict=True)
+    cpu_ratio = statistics.median(both / (draw_s + judge_s) for both, draw_s, judge_s in parts)
+    return {
+        "case": f"{len(requests)} completions of {Path(model).name}",
+        **figures,
+        "store_share": share,
+        "cpu_s": cpu,
+        "cpu_ratio": cpu_ratio,
+    }
 
 
 def open_real_engine(model: str) -> Any:
@@ -220,13 +233,13 @@ def open_real_engine(model: str) -> Any:
 
 
 def written_s(rollouts: Iterable[Rollout]) -> tuple[int, float]:
-    """How many rollouts were stored, and the seconds that writing them took."""
+    """How many rollouts were stored, and the processor time that writing them took, in seconds."""
     seconds = 0.0
     with tempfile.TemporaryDirectory() as folder, RolloutStore(Path(folder)) as store:
         for rollout in rollouts:
-            started = time.monotonic()
+            started = time.thread_time()  # not the wait for a core, or for the other threads of this process
             store.append(rollout)
-            seconds += time.monotonic() - started
+            seconds += time.thread_time() - started
         return store.appended, seconds
 
 
@@ -306,6 +319,9 @@ def show_rest(figures: dict[str, Any]) -> None:
     table.add_row(f"writing a rollout of {store['tokens']} tokens", f"{store['ms_per_rollout']:.2f} ms")
     if "real" in figures:
         table.add_row("writing, share of a real run's wall time", f"{figures['real']['store_share']:.2%}")
+        table.add_row(
+            "CPU time of a real run, to the sum of its two halves alone", f"{figures['real']['cpu_ratio']:.2f}"
+        )
     table.add_row(f"growth of the process over {found['completions']} completions", f"{found['grown_mb']:.1f} MiB")
     table.add_row("what the process holds", f"{found['held_mb']:.0f} MiB")
     table.add_row("on disk", f"{found['stored_mb']:.0f} MiB")
