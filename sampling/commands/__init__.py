@@ -1,0 +1,1 @@
+"""The commands of `rlcode rollout` and `rlcode notebook`, and what they show."""
