@@ -16,6 +16,7 @@ COMMANDS = {
     "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
     "rollout": ("sampling.main", "write and judge completions, the input of DPO; `rollout show` to look at them"),
+    "notebook": ("sampling.commands.notebook", "what the policy gets wrong: error types, trends, worst problems"),
     "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),
 }

@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +96,12 @@ def train_grpo(
 
 
 def notebook_of(output_dir: Path) -> ErrorNotebook:
-    """The error notebook over the rollouts of all processes, one policy version after another."""
+    """The error notebook over the rollouts of all processes."""
     from sampling.notebook import ErrorNotebook
     from sampling.store import read_rollouts
 
     notebook = ErrorNotebook()
-    rollouts = sorted(read_rollouts([output_dir]), key=lambda rollout: rollout.completion.policy_version)
-    for _, batch in groupby(rollouts, key=lambda rollout: rollout.completion.policy_version):
-        notebook.observe(batch)
+    notebook.observe(read_rollouts([output_dir]))
     return notebook
 
 

@@ -1,1 +1,1 @@
-"""The commands of `rlcode rollout`, and what they show."""
+"""The commands of `rlcode rollout` and `rlcode notebook`, and what they show."""

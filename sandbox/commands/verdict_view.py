@@ -26,7 +26,7 @@ def view(job: Job, verdict: Verdict, *, is_script: bool = False) -> Iterator[Tex
     if verdict.error_type is not None:
         yield from _reason(job.problem, verdict)
     if verdict.line is not None and job.program.source is not None:
-        yield from _excerpt(job.program.source, verdict.line)
+        yield from excerpt(job.program.source, verdict.line)
     yield Text("")
     if verdict.stdout:
         yield from _printed(verdict.stdout)
@@ -81,10 +81,11 @@ def _row(name: str, text: str) -> Text:
     return Text.assemble((f"  {name:<10}", "dim"), one_line(text, 4 * _WIDTH))
 
 
-def _excerpt(source: str, line: int) -> Iterator[Text]:
-    """The lines around `line`, counted from 1, with a mark at it."""
+def excerpt(source: str, line: int | None) -> Iterator[Text]:
+    """The lines around `line`, counted from 1, with a mark at it; the first lines where it is not known."""
     lines = _NEWLINE.split(source.rstrip())
-    first, last = max(1, line - AROUND), min(len(lines), line + AROUND)
+    at = line or AROUND + 1
+    first, last = max(1, at - AROUND), min(len(lines), at + AROUND)
     yield Text("")
     for number in range(first, last + 1):
         text = one_line(lines[number - 1], _WIDTH)
