@@ -16,6 +16,7 @@ COMMANDS = {
     "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
     "rollout": ("sampling.main", "write and judge completions; the input of DPO"),
+    "serve": ("sampling.serve", "start a vLLM server that writes completions for --engine vllm-server"),
     "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),
 }

@@ -55,11 +55,16 @@ class Engine(Protocol):
     """How many consecutive requests are decoded together as one closed block, so that what a sample gets depends on
     its block alone; None where batching is the engine's own affair."""
 
-    def load_adapter(self, version: int, path: Path) -> None:
-        """Put the LoRA adapter at `path` in force under a new `version`.
+    def load_adapter(self, version: int, path: Path) -> float | None:
+        """Put the LoRA adapter at `path` in force under a new `version`; where that fails, the policy before it stays.
 
+        Returns:
+            The mean gap (nats per token) between the engine's log-probabilities of fixed sequences and what the
+            adapter's trainer wrote down; None where it wrote nothing.
         Raises:
-            InputError: the adapter belongs to another base model, or the version was used before.
+            InputError: the adapter belongs to another base model, the engine can't serve it, or the version was used
+                before.
+            PolicyMismatchError: the engine does not compute what the trainer did.
         """
         ...
 

@@ -11,11 +11,12 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlcode.errors import EngineError, InputError
+from rlcode.errors import EngineError, InputError, PolicyMismatchError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.decoding import Chooser, Row, decode_block, sequence_logprobs
 from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
+from sampling.identity import LoadedPolicy
 
 
 class TransformersEngine:
@@ -48,28 +49,51 @@ class TransformersEngine:
             raise InputError(f"model {model!r} can't be loaded: {error}") from error
         return cls(loaded.to("cuda" if cuda else "cpu").eval(), tokenizer, base_model=model, batch_size=batch_size)
 
-    def load_adapter(self, version: int, path: Path) -> None:
-        from peft import PeftModel
-
-        if version in self._versions:
-            raise InputError(f"policy version {version} was loaded before; versions are never used again")
+    def load_adapter(self, version: int, path: Path) -> float | None:
+        if version in self._versions or version < 1:
+            raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
         if self._open_blocks:
             raise EngineError("a block of completions is half drawn: finish or close `generate` before load_adapter")
         check_adapter(path, self._base_model)
-        name = f"v{version}"
+        previous = getattr(self._require_model(), "active_adapter", None)
+        policy = self._put_on(f"v{version}", path)
+        try:
+            gap = self._check(policy, version, path)
+        except PolicyMismatchError:
+            self._take_off(f"v{version}", previous)
+            raise
+        if previous is not None:
+            policy.delete_adapter(previous)
+        self._versions.add(version)
+        self.policy_version = version
+        return gap
+
+    def _put_on(self, name: str, path: Path) -> Any:
+        from peft import PeftModel
+
         try:
             if isinstance(self.model, PeftModel):
-                previous = self.model.active_adapter
                 self.model.load_adapter(str(path), adapter_name=name)
                 self.model.set_adapter(name)
-                self.model.delete_adapter(previous)
             else:
                 self.model = PeftModel.from_pretrained(self.model, str(path), adapter_name=name)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"adapter {path} can't be put on {self._base_model}: {error}") from error
-        self.model.eval()
-        self._versions.add(version)
-        self.policy_version = version
+        return self.model.eval()
+
+    def _take_off(self, name: str, previous: str | None) -> None:
+        if previous is None:
+            self.model = self.model.unload()
+        else:
+            self.model.set_adapter(previous)
+            self.model.delete_adapter(name)
+
+    def _check(self, policy: Any, version: int, path: Path) -> float | None:
+        loaded = LoadedPolicy(version, path, "the engine transformers", str(policy.dtype).removeprefix("torch."))
+        sequences = loaded.sequences(self.tokenizer)
+        with policy.disable_adapter():
+            base = self.score(sequences)
+        return loaded.check(self.score(sequences), base)
 
     def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         source = iter(requests)

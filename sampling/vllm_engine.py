@@ -15,13 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from rlcode.errors import ConfigError, EngineError, InputError
+from rlcode.errors import ConfigError, EngineError, InputError, PolicyMismatchError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
-
-# the ranks that vLLM has kernels for
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+from sampling.identity import LoadedPolicy
+from sampling.vllm_settings import CPU_ENVIRONMENT, OR_MERGED, lora_rank, require_servable
 
 
 class VllmEngine:
@@ -35,7 +34,7 @@ class VllmEngine:
         weight_files(model)
         self.policy_version = 0
         self._base_model = model
-        self._max_lora_rank = _next_rank(settings.max_lora_rank)
+        self._max_lora_rank = lora_rank(settings.max_lora_rank)
         self._policy: Any = None  # the LoRARequest in force
         self._versions: set[int] = set()
         self._in_flight: Counter[int] = Counter()  # requests by the id of their adapter
@@ -50,29 +49,39 @@ class VllmEngine:
         self._room = 2 * self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.tokenizer = self._llm.get_tokenizer()
 
-    def load_adapter(self, version: int, path: Path) -> None:
-        from vllm.lora.request import LoRARequest
-
+    def load_adapter(self, version: int, path: Path) -> float | None:
         if version in self._versions or version < 1:
             raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
-        rank = check_adapter(path, self._base_model)["r"]
-        if rank > self._max_lora_rank:
-            raise InputError(
-                f"adapter {path} has rank {rank}, the engine was started for {self._max_lora_rank}; "
-                f"start it with --engine_max_lora_rank {rank}"
-            )
-        engine = self._require_engine()
-        policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
+        require_servable(path, check_adapter(path, self._base_model), self._max_lora_rank)
+        policy = self._put_on(version, path)
         try:
-            loaded = engine.add_lora(policy)
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"vLLM can't serve the adapter {path}: {error}") from error
-        if not loaded:
-            raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
+            gap = self._check(policy, version, path)
+        except PolicyMismatchError:
+            self._require_engine().remove_lora(version)
+            raise
         self._policy = policy
-        self._versions.add(version)
         self.policy_version = version
         self._unload_unused()
+        return gap
+
+    def _put_on(self, version: int, path: Path) -> Any:
+        from vllm.lora.request import LoRARequest
+
+        policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
+        self._versions.add(version)  # whatever comes of it: vLLM may keep something under this id
+        try:
+            loaded = self._require_engine().add_lora(policy)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"vLLM can't serve the adapter {path}: {error}; {OR_MERGED}") from error
+        if not loaded:
+            raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
+        return policy
+
+    def _check(self, policy: Any, version: int, path: Path) -> float | None:
+        dtype = str(self._require_engine().model_config.dtype).removeprefix("torch.")
+        loaded = LoadedPolicy(version, path, "the engine vllm", dtype)
+        sequences = loaded.sequences(self.tokenizer)
+        return loaded.check(self._score(sequences, policy), self._score(sequences, None))
 
     def _unload_unused(self) -> None:
         """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
@@ -121,14 +130,14 @@ class VllmEngine:
         params = template.clone()
         params.seed = seed
         ids = request.prompt_token_ids
-        self._add(name, ids, params, f"the prompt of task {request.task_id} ({len(ids)} tokens)")
+        self._add(name, ids, params, self._policy, f"the prompt of task {request.task_id} ({len(ids)} tokens)")
         self._in_flight[self.policy_version] += 1
         return _Sent(request, self.policy_version, seed)
 
-    def _add(self, name: str, token_ids: Sequence[int], params: Any, what: str) -> None:
+    def _add(self, name: str, token_ids: Sequence[int], params: Any, policy: Any, what: str) -> None:
         prompt = {"prompt_token_ids": list(token_ids)}
         try:
-            self._require_engine().add_request(name, prompt, params, lora_request=self._policy)
+            self._require_engine().add_request(name, prompt, params, lora_request=policy)
         except ValueError as error:
             raise InputError(f"vLLM does not take {what}: {error}; raise --engine_max_model_length") from error
 
@@ -159,15 +168,14 @@ class VllmEngine:
         )
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        import vllm
-        from vllm.sampling_params import RequestOutputKind
+        return self._score(sequences, self._policy)
 
-        options = {"prompt_logprobs": 0, "flat_logprobs": True, "output_kind": RequestOutputKind.FINAL_ONLY}
-        params = vllm.SamplingParams(max_tokens=1, temperature=0, detokenize=False, **options)
+    def _score(self, sequences: Sequence[Sequence[int]], policy: Any) -> list[list[float]]:
+        params = _scoring_params()
         with self._outbox() as (batch, outbox):
             names = [f"{batch}-{place}" for place in range(len(sequences))]
             for name, sequence in zip(names, sequences, strict=True):
-                self._add(name, sequence, params, f"a sequence of {len(sequence)} tokens")
+                self._add(name, sequence, params.clone(), policy, f"a sequence of {len(sequence)} tokens")
             while len(outbox) < len(names):
                 self._step()
         scores = {output.request_id: list(output.prompt_logprobs.logprobs) for output in outbox}
@@ -226,8 +234,8 @@ def _start(**options: Any) -> Any:
 
 
 def _settle_on_cpu(options: dict[str, Any]) -> None:
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the sandbox too
+    for name, value in CPU_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # A child process would import torch once more: three times the start-up time. With several training processes
     # the core must live in a child, for vLLM opens, and ends, a process group of its own.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if _world_size() == 1 else "1"
@@ -259,8 +267,15 @@ def _vllm_params(params: SamplingParams) -> Any:
     )
 
 
-def _next_rank(rank: int) -> int:
-    for known in _RANKS:
-        if rank <= known:
-            return known
-    raise InputError(f"vLLM serves LoRA adapters up to rank {_RANKS[-1]}, not {rank}")
+def _scoring_params() -> Any:
+    import vllm
+    from vllm.sampling_params import RequestOutputKind
+
+    return vllm.SamplingParams(
+        max_tokens=1,
+        temperature=0,
+        prompt_logprobs=0,
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
