@@ -12,7 +12,7 @@ from rlcode.errors import InputError
 from rlcode.types import Completion
 from sampling.adapters import adapter_version, check_adapter
 
-ENGINES = ("transformers", "vllm")
+ENGINES = ("transformers", "vllm", "vllm-server")
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,18 @@ class EngineSettings:
     """`vllm` only: highest rank of an adapter."""
     gpu_memory_utilization: float = 0.9
     """`vllm` only: share of a GPU's memory."""
+    urls: tuple[str, ...] = ()
+    """`vllm-server` only: the servers."""
+    server_wait_s: float = 300.0
+    """`vllm-server` only: how long a server that does not answer is waited for."""
+    server_timeout_s: float = 600.0
+    """`vllm-server` only: how long one request may take before the server counts as lost."""
 
     @classmethod
     def from_arguments(cls, args: Any) -> Self:
         """From an instance of `EngineArguments`, or a namespace with the same names."""
         options = {field.name: getattr(args, f"engine_{field.name}") for field in fields(cls) if field.name != "engine"}
-        return cls(engine=args.engine, **options)
+        return cls(engine=args.engine, **{**options, "urls": tuple(options["urls"])})
 
 
 def open_engine(settings: EngineSettings, model: str, adapter: Path | None = None) -> Engine:
@@ -136,6 +142,10 @@ def _open(settings: EngineSettings, model: str) -> Engine:
         from sampling.vllm_engine import VllmEngine
 
         return VllmEngine(model, settings)
+    if settings.engine == "vllm-server":
+        from sampling.server_engine import VllmServerEngine
+
+        return VllmServerEngine(model, settings)
     raise InputError(f"no engine {settings.engine!r}; known: {', '.join(ENGINES)}")
 
 

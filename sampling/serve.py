@@ -69,6 +69,8 @@ def server_command(args: argparse.Namespace, *, on_gpu: bool) -> ServerCommand:
     dtype = "float32" if args.dtype == "auto" else args.dtype
     arguments += ["--dtype", dtype, "--enforce-eager", "--no-enable-chunked-prefill"]
     arguments += ["--distributed-executor-backend", "uni"]
+    # this alone lets its core compute by itself; with a worker process beside it both spin while they wait
+    environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     defaults = {name: value for name, value in CPU_ENVIRONMENT.items() if name not in os.environ}
     return ServerCommand(arguments, {**defaults, **environment})
 

@@ -7,7 +7,7 @@ blocks after a reload under the same name.
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class VllmEngine:
         self._max_lora_rank = lora_rank(settings.max_lora_rank)
         self._policy: Any = None  # the LoRARequest in force
         self._versions: set[int] = set()
-        self._in_flight: Counter[int] = Counter()  # requests by the id of their adapter
+        self._flying: dict[str, int] = {}  # requests that vLLM has, with the id of their adapter; 0 is none
         self._calls = 0
         self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
@@ -86,72 +86,74 @@ class VllmEngine:
     def _unload_unused(self) -> None:
         """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
         engine = self._require_engine()
-        for adapter_id in engine.list_loras() - {self.policy_version}:
-            if not self._in_flight[adapter_id]:
-                engine.remove_lora(adapter_id)
+        for adapter_id in engine.list_loras() - {self.policy_version, *self._flying.values()}:
+            engine.remove_lora(adapter_id)
         engine.reset_prefix_cache()  # refused while requests run; then the last of the old policy does it
 
     def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         template = _vllm_params(params)
         source = enumerate(requests)
         sent: dict[str, _Sent] = {}
-        with self._outbox() as (batch, outbox):
-            try:
-                while True:
-                    for number, request in islice(source, self._room - len(sent)):
-                        name = f"{batch}-{number}"
-                        sent[name] = self._send(name, request, template, request_seed(params.seed, request))
-                    if not sent:
-                        return
-                    while not outbox:
-                        self._step()
-                    while outbox:
-                        output = outbox.popleft()
-                        yield self._completion(self._arrived(sent.pop(output.request_id)), output.outputs[0], params)
-            finally:
-                self._abort(sent)  # the caller went away
+        with self._outbox() as (call, outbox):
+            while True:
+                for number, request in islice(source, self._room - len(sent)):
+                    name = f"{call}-{number}"
+                    sent[name] = self._send(name, request, template, request_seed(params.seed, request))
+                if not sent:
+                    return
+                while not outbox:
+                    self._step()
+                while outbox:
+                    output = outbox.popleft()
+                    yield self._completion(sent.pop(output.request_id), output.outputs[0], params)
 
     @contextmanager
     def _outbox(self) -> Iterator[tuple[str, deque[Any]]]:
-        """Where the outputs of one call arrive, whoever steps the engine; its name begins those of its requests."""
+        """Where the outputs of one call arrive, whoever steps the engine; its name begins those of its requests.
+
+        What is still in flight at the end is aborted.
+        """
         self._calls += 1
-        batch = str(self._calls)
-        self._outboxes[batch] = deque()
+        call = str(self._calls)
+        self._outboxes[call] = deque()
         try:
-            yield batch, self._outboxes[batch]
+            yield call, self._outboxes[call]
         finally:
-            del self._outboxes[batch]
+            left = [name for name in self._flying if name.partition("-")[0] == call]
+            if left and self._llm is not None:
+                self._require_engine().abort_request(left)
+                self._landed(left)
+            del self._outboxes[call]
 
     def _step(self) -> None:
-        for output in self._require_engine().step():
+        outputs = self._require_engine().step()
+        for output in outputs:
             self._outboxes[output.request_id.partition("-")[0]].append(output)
+        self._landed([output.request_id for output in outputs])
+
+    def _landed(self, names: Sequence[str]) -> None:
+        gone = {self._flying.pop(name) for name in names}
+        if gone - {0, self.policy_version, *(self._flying.values() if gone else ())}:
+            self._unload_unused()
 
     def _send(self, name: str, request: GenerationRequest, template: Any, seed: int) -> _Sent:
         params = template.clone()
         params.seed = seed
         ids = request.prompt_token_ids
         self._add(name, ids, params, self._policy, f"the prompt of task {request.task_id} ({len(ids)} tokens)")
-        self._in_flight[self.policy_version] += 1
         return _Sent(request, self.policy_version, seed)
 
     def _add(self, name: str, token_ids: Sequence[int], params: Any, policy: Any, what: str) -> None:
+        adapter_id = policy.lora_int_id if policy else 0
+        # vLLM's kernels for CPUs put the adapter of a batch on its requests without one too: they must not meet
+        while any((other == 0) != (adapter_id == 0) for other in set(self._flying.values())):
+            self._step()
         prompt = {"prompt_token_ids": list(token_ids)}
         try:
             self._require_engine().add_request(name, prompt, params, lora_request=policy)
         except ValueError as error:
             raise InputError(f"vLLM does not take {what}: {error}; raise --engine_max_model_length") from error
-
-    def _abort(self, sent: dict[str, _Sent]) -> None:
-        if sent and self._llm is not None:
-            self._require_engine().abort_request(list(sent))
-            for left in sent.values():
-                self._arrived(left)
-
-    def _arrived(self, sent: _Sent) -> _Sent:
-        self._in_flight[sent.policy_version] -= 1
-        if sent.policy_version != self.policy_version and not self._in_flight[sent.policy_version]:
-            self._unload_unused()
-        return sent
+        self._flying[name] = adapter_id
 
     def _completion(self, sent: _Sent, output: Any, params: SamplingParams) -> Completion:
         ids = tuple(output.token_ids)
@@ -172,8 +174,8 @@ class VllmEngine:
 
     def _score(self, sequences: Sequence[Sequence[int]], policy: Any) -> list[list[float]]:
         params = _scoring_params()
-        with self._outbox() as (batch, outbox):
-            names = [f"{batch}-{place}" for place in range(len(sequences))]
+        with self._outbox() as (call, outbox):
+            names = [f"{call}-{place}" for place in range(len(sequences))]
             for name, sequence in zip(names, sequences, strict=True):
                 self._add(name, sequence, params.clone(), policy, f"a sequence of {len(sequence)} tokens")
             while len(outbox) < len(names):
