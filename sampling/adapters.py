@@ -120,9 +120,11 @@ def read_metadata(adapter: Path) -> dict[str, Any]:
 
 
 def is_trained(adapter: Path) -> bool:
-    """Whether the adapter changes the base at all: a new one has only zeros in its B matrices."""
+    """Whether it is an adapter that changes the base at all: a new one has only zeros in its B matrices."""
     from safetensors import safe_open
 
+    if not (adapter / "adapter_model.safetensors").is_file():  # a whole checkpoint
+        return False
     with safe_open(adapter / "adapter_model.safetensors", framework="pt") as tensors:
         names = [name for name in tensors.keys() if "lora_B" in name or "lora_embedding_B" in name]  # noqa: SIM118
         return not names or any(bool(tensors.get_tensor(name).any()) for name in names)

@@ -45,6 +45,11 @@ class EngineArguments:
     engine: str = option(
         "transformers", "transformers, vllm or vllm-server", choices=["transformers", "vllm", "vllm-server"]
     )
+    engine_sync: str = option(
+        "adapter",
+        "how a policy gets to the engine: adapter, or merged into whole weights (transformers and vllm)",
+        choices=["adapter", "merged"],
+    )
     engine_batch_size: int = option(64, "transformers only: completions decoded together")
     engine_max_model_length: int = option(2048, "vllm only: longest prompt plus completion, in tokens")
     engine_max_lora_rank: int = option(64, "vllm only: highest rank of an adapter that it may get")

@@ -6,11 +6,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rlcode.errors import InputError
 from rlcode.types import Completion
 from sampling.adapters import adapter_version, check_adapter
+
+if TYPE_CHECKING:
+    from sampling.transformers_engine import TransformersEngine
+    from sampling.vllm_engine import VllmEngine
 
 ENGINES = ("transformers", "vllm", "vllm-server")
 
@@ -95,6 +99,8 @@ class EngineSettings:
     """What writes the completions, and what it may take; `EngineArguments` holds the same for the command line."""
 
     engine: str = "transformers"
+    sync: str = "adapter"
+    """How a policy gets to the engine: `adapter`, or `merged` into whole weights."""
     batch_size: int = 64
     """`transformers` only: completions decoded together."""
     max_model_length: int = 2048
@@ -124,16 +130,33 @@ def open_engine(settings: EngineSettings, model: str, adapter: Path | None = Non
         InputError: an unknown engine, a model that can't be loaded, an adapter of another base.
         EngineError: vLLM is not installed or does not start.
     """
-    if adapter is not None:
+    if adapter is not None and settings.sync == "adapter":
         rank = check_adapter(adapter, model)["r"]
         settings = replace(settings, max_lora_rank=max(settings.max_lora_rank, rank))
     engine = _open(settings, model)
-    if adapter is not None:
-        engine.load_adapter(adapter_version(adapter), adapter)
+    try:
+        if adapter is not None:
+            engine.load_adapter(adapter_version(adapter), adapter)
+    except BaseException:
+        engine.close()
+        raise
     return engine
 
 
 def _open(settings: EngineSettings, model: str) -> Engine:
+    if settings.engine == "vllm-server":
+        from sampling.server_engine import VllmServerEngine
+
+        return VllmServerEngine(model, settings)
+    engine = _open_here(settings, model)
+    if settings.sync == "adapter":
+        return engine
+    from sampling.merged_engine import MergedEngine
+
+    return MergedEngine(engine, model)
+
+
+def _open_here(settings: EngineSettings, model: str) -> TransformersEngine | VllmEngine:
     if settings.engine == "transformers":
         from sampling.transformers_engine import TransformersEngine
 
@@ -142,10 +165,6 @@ def _open(settings: EngineSettings, model: str) -> Engine:
         from sampling.vllm_engine import VllmEngine
 
         return VllmEngine(model, settings)
-    if settings.engine == "vllm-server":
-        from sampling.server_engine import VllmServerEngine
-
-        return VllmServerEngine(model, settings)
     raise InputError(f"no engine {settings.engine!r}; known: {', '.join(ENGINES)}")
 
 

@@ -92,6 +92,11 @@ class VllmServerEngine:
             raise ConfigError(
                 "the engine vllm-server needs --engine_urls; `rlcode serve --model MODEL` starts a server"
             )
+        if settings.sync != "adapter":
+            raise ConfigError(
+                "a server takes adapters alone; for merged weights choose --engine vllm, or export the policy "
+                "(`rlcode export`) and serve that (`rlcode serve --model EXPORT`)"
+            )
         weight_files(model)
         self.policy_version = 0
         self.tokenizer = _tokenizer(model)

