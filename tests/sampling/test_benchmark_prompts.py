@@ -22,7 +22,7 @@ NEAR_TIE = 1e-4  # nats between the two best tokens: float32 sums in another ord
 @pytest.fixture(scope="module")
 def wide_server(tmp_path_factory, random_model: Path):
     """For prompts of a real benchmark, which the others are too narrow for."""
-    server = Server(random_model, tmp_path_factory.mktemp("wide") / "log", "--max_model_length", "512")
+    server = Server(random_model, tmp_path_factory.mktemp("wide") / "log", "--max_model_length", "512", "--max_lora_rank", "8")
     try:
         yield server.wait()
     finally:
@@ -69,7 +69,7 @@ def test_greedy_tokens_are_the_same_on_all_engines(
     reference = greedy(EngineSettings(), random_model, random_adapter, wanted)
     assert len(reference) == len(wanted)
     for settings in (
-        EngineSettings("vllm", max_model_length=512),
+        EngineSettings("vllm", max_model_length=512, max_lora_rank=8),
         EngineSettings("vllm-server", urls=(wide_server.url,)),
     ):
         got = greedy(settings, random_model, random_adapter, wanted)
