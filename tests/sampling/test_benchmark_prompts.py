@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlcode.data.registry import load_problems
-from rlcode.prompts import build_prompt, tokenize_prompt
+from rlcode.prompts import PromptFormat, build_prompt, tokenize_prompt
 from rlcode.types import Completion
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, open_engine
 from tests.sampling.servers import Server
@@ -22,7 +22,9 @@ NEAR_TIE = 1e-4  # nats between the two best tokens: float32 sums in another ord
 @pytest.fixture(scope="module")
 def wide_server(tmp_path_factory, random_model: Path):
     """For prompts of a real benchmark, which the others are too narrow for."""
-    server = Server(random_model, tmp_path_factory.mktemp("wide") / "log", "--max_model_length", "512", "--max_lora_rank", "8")
+    server = Server(
+        random_model, tmp_path_factory.mktemp("wide") / "log", "--max_model_length", "512", "--max_lora_rank", "8"
+    )
     try:
         yield server.wait()
     finally:
@@ -33,10 +35,10 @@ def wide_server(tmp_path_factory, random_model: Path):
 def wanted(shared_data: Path, random_model: Path) -> list[GenerationRequest]:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(random_model)
+    tokenizer, style = AutoTokenizer.from_pretrained(random_model), PromptFormat("completion")
     problems = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz", None)
     problems += load_problems("mbpp", shared_data / "mbpp.jsonl.gz", "test")
-    prompts = {p.task_id: tuple(tokenize_prompt(build_prompt(p, "completion", None), tokenizer)) for p in problems}
+    prompts = {p.task_id: tuple(tokenize_prompt(build_prompt(p, style), tokenizer)) for p in problems}
     requests = [GenerationRequest(task_id, 0, ids) for task_id, ids in prompts.items() if len(ids) <= _LONGEST]
     assert len(requests) > 630
     return requests
