@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
     "rollout": ("sampling.main", "write and judge completions, the input of DPO; `rollout show` to look at them"),
     "notebook": ("sampling.commands.notebook", "what the policy gets wrong: error types, trends, worst problems"),
+    "serve": ("sampling.serve", "start a vLLM server that writes completions for --engine vllm-server"),
     "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),
 }

@@ -33,6 +33,9 @@ OPERATIONAL = (
     "max_unscored_share",
     "engine_batch_size",
     "engine_gpu_memory_utilization",
+    "engine_urls",
+    "engine_server_wait_s",
+    "engine_server_timeout_s",
 )
 """Fields that say how a run is carried out and not what it computes: they may change when it is resumed."""
 _PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker")

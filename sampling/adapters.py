@@ -71,12 +71,13 @@ def base_fingerprint(model: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def write_adapter_metadata(adapter: Path, base_model: str, version: int) -> None:
-    """Say beside the adapter which base it was trained on and which version it is."""
-    write_json(
-        adapter / METADATA_FILE,
-        {"base_model": base_model, "base_fingerprint": base_fingerprint(base_model), "policy_version": version},
-    )
+def write_adapter_metadata(
+    adapter: Path, base_model: str, version: int, identity: dict[str, Any] | None = None
+) -> None:
+    """Say beside the adapter which base it was trained on, which version it is, and what the trainer's model said of
+    fixed sequences (`sampling.identity`)."""
+    metadata = {"base_model": base_model, "base_fingerprint": base_fingerprint(base_model), "policy_version": version}
+    write_json(adapter / METADATA_FILE, metadata if identity is None else {**metadata, "identity": identity})
 
 
 def read_adapter_config(adapter: Path) -> dict[str, Any]:
@@ -101,12 +102,32 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
 
 def adapter_version(adapter: Path) -> int:
     """The policy version that the adapter was saved as; 1 for one from elsewhere."""
-    return int(_metadata(adapter).get("policy_version", 1))
+    return int(read_metadata(adapter).get("policy_version", 1))
 
 
-def _metadata(adapter: Path) -> dict[str, Any]:
+def read_metadata(adapter: Path) -> dict[str, Any]:
+    """What we wrote beside an adapter when it was saved; empty for one from elsewhere.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     file = adapter / METADATA_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        metadata = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{file} can't be read: {error}") from None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def is_trained(adapter: Path) -> bool:
+    """Whether it is an adapter that changes the base at all: a new one has only zeros in its B matrices."""
+    from safetensors import safe_open
+
+    if not (adapter / "adapter_model.safetensors").is_file():  # a whole checkpoint
+        return False
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as tensors:
+        names = [name for name in tensors.keys() if "lora_B" in name or "lora_embedding_B" in name]  # noqa: SIM118
+        return not names or any(bool(tensors.get_tensor(name).any()) for name in names)
 
 
 def check_adapter(adapter: Path, base_model: str) -> dict[str, Any]:
@@ -117,7 +138,7 @@ def check_adapter(adapter: Path, base_model: str) -> dict[str, Any]:
     """
     config = read_adapter_config(adapter)
     named = str(config.get("base_model_name_or_path") or "")
-    wanted = _metadata(adapter).get("base_fingerprint")
+    wanted = read_metadata(adapter).get("base_fingerprint")
     if wanted is None and Path(named).is_dir():
         wanted = base_fingerprint(named)
     if wanted is not None and wanted != base_fingerprint(base_model):

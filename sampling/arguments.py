@@ -42,11 +42,21 @@ class ProblemArguments:
 class EngineArguments:
     """What writes the completions."""
 
-    engine: str = option("transformers", "transformers or vllm", choices=["transformers", "vllm"])
+    engine: str = option(
+        "transformers", "transformers, vllm or vllm-server", choices=["transformers", "vllm", "vllm-server"]
+    )
+    engine_sync: str = option(
+        "adapter",
+        "how a policy gets to the engine: adapter, or merged into whole weights (transformers and vllm)",
+        choices=["adapter", "merged"],
+    )
     engine_batch_size: int = option(64, "transformers only: completions decoded together")
     engine_max_model_length: int = option(2048, "vllm only: longest prompt plus completion, in tokens")
     engine_max_lora_rank: int = option(64, "vllm only: highest rank of an adapter that it may get")
     engine_gpu_memory_utilization: float = option(0.9, "vllm only: share of the GPU's memory that it takes")
+    engine_urls: list[str] = option([], "vllm-server only: URLs of the servers that `rlcode serve` started")
+    engine_server_wait_s: float = option(300.0, "vllm-server only: seconds that a lost server is waited for")
+    engine_server_timeout_s: float = option(600.0, "vllm-server only: seconds that one request may take")
 
 
 @dataclass
@@ -84,15 +94,16 @@ def _switch(text: str) -> bool:
 
 def add_engine_options(group: Any) -> None:
     """The fields of `EngineArguments` as options of an argparse group."""
+    defaults = EngineArguments()
     for engine_field in fields(EngineArguments):
-        help_text = f"{engine_field.metadata['help']} (default {engine_field.default})"
-        choices = engine_field.metadata.get("choices")
+        default = getattr(defaults, engine_field.name)
+        kind: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {"type": type(default)}
         group.add_argument(
             f"--{engine_field.name}",
-            type=type(engine_field.default),
-            default=engine_field.default,
-            choices=choices,
-            help=help_text,
+            **kind,
+            default=default,
+            choices=engine_field.metadata.get("choices"),
+            help=f"{engine_field.metadata['help']} (default {default or 'none'})",
         )
 
 

@@ -6,13 +6,17 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from rlcode.errors import InputError
 from rlcode.types import Completion
 from sampling.adapters import adapter_version, check_adapter
 
-ENGINES = ("transformers", "vllm")
+if TYPE_CHECKING:
+    from sampling.transformers_engine import TransformersEngine
+    from sampling.vllm_engine import VllmEngine
+
+ENGINES = ("transformers", "vllm", "vllm-server")
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,16 @@ class Engine(Protocol):
     """How many consecutive requests are decoded together as one closed block, so that what a sample gets depends on
     its block alone; None where batching is the engine's own affair."""
 
-    def load_adapter(self, version: int, path: Path) -> None:
-        """Put the LoRA adapter at `path` in force under a new `version`.
+    def load_adapter(self, version: int, path: Path) -> float | None:
+        """Put the LoRA adapter at `path` in force under a new `version`; where that fails, the policy before it stays.
 
+        Returns:
+            The mean gap (nats per token) between the engine's log-probabilities of fixed sequences and what the
+            adapter's trainer wrote down; None where it wrote nothing.
         Raises:
-            InputError: the adapter belongs to another base model, or the version was used before.
+            InputError: the adapter belongs to another base model, the engine can't serve it, or the version was used
+                before.
+            PolicyMismatchError: the engine does not compute what the trainer did.
         """
         ...
 
@@ -90,6 +99,8 @@ class EngineSettings:
     """What writes the completions, and what it may take; `EngineArguments` holds the same for the command line."""
 
     engine: str = "transformers"
+    sync: str = "adapter"
+    """How a policy gets to the engine: `adapter`, or `merged` into whole weights."""
     batch_size: int = 64
     """`transformers` only: completions decoded together."""
     max_model_length: int = 2048
@@ -98,12 +109,18 @@ class EngineSettings:
     """`vllm` only: highest rank of an adapter."""
     gpu_memory_utilization: float = 0.9
     """`vllm` only: share of a GPU's memory."""
+    urls: tuple[str, ...] = ()
+    """`vllm-server` only: the servers."""
+    server_wait_s: float = 300.0
+    """`vllm-server` only: how long a server that does not answer is waited for."""
+    server_timeout_s: float = 600.0
+    """`vllm-server` only: how long one request may take before the server counts as lost."""
 
     @classmethod
     def from_arguments(cls, args: Any) -> Self:
         """From an instance of `EngineArguments`, or a namespace with the same names."""
         options = {field.name: getattr(args, f"engine_{field.name}") for field in fields(cls) if field.name != "engine"}
-        return cls(engine=args.engine, **options)
+        return cls(engine=args.engine, **{**options, "urls": tuple(options["urls"])})
 
 
 def open_engine(settings: EngineSettings, model: str, adapter: Path | None = None) -> Engine:
@@ -113,16 +130,33 @@ def open_engine(settings: EngineSettings, model: str, adapter: Path | None = Non
         InputError: an unknown engine, a model that can't be loaded, an adapter of another base.
         EngineError: vLLM is not installed or does not start.
     """
-    if adapter is not None:
+    if adapter is not None and settings.sync == "adapter":
         rank = check_adapter(adapter, model)["r"]
         settings = replace(settings, max_lora_rank=max(settings.max_lora_rank, rank))
     engine = _open(settings, model)
-    if adapter is not None:
-        engine.load_adapter(adapter_version(adapter), adapter)
+    try:
+        if adapter is not None:
+            engine.load_adapter(adapter_version(adapter), adapter)
+    except BaseException:
+        engine.close()
+        raise
     return engine
 
 
 def _open(settings: EngineSettings, model: str) -> Engine:
+    if settings.engine == "vllm-server":
+        from sampling.server_engine import VllmServerEngine
+
+        return VllmServerEngine(model, settings)
+    engine = _open_here(settings, model)
+    if settings.sync == "adapter":
+        return engine
+    from sampling.merged_engine import MergedEngine
+
+    return MergedEngine(engine, model)
+
+
+def _open_here(settings: EngineSettings, model: str) -> TransformersEngine | VllmEngine:
     if settings.engine == "transformers":
         from sampling.transformers_engine import TransformersEngine
 

@@ -11,11 +11,12 @@ from typing import Any, Self
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlcode.errors import EngineError, InputError
+from rlcode.errors import EngineError, InputError, PolicyMismatchError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.decoding import Chooser, Row, decode_block, sequence_logprobs
 from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
+from sampling.identity import LoadedPolicy
 
 
 class TransformersEngine:
@@ -40,36 +41,74 @@ class TransformersEngine:
             InputError: the model can't be loaded.
         """
         weight_files(model)
-        cuda = torch.cuda.is_available()
         try:
             tokenizer = AutoTokenizer.from_pretrained(model)
-            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16 if cuda else torch.float32)
         except (OSError, ValueError) as error:
-            raise InputError(f"model {model!r} can't be loaded: {error}") from error
-        return cls(loaded.to("cuda" if cuda else "cpu").eval(), tokenizer, base_model=model, batch_size=batch_size)
+            raise InputError(f"no tokenizer for model {model!r}: {error}") from error
+        return cls(_load(model), tokenizer, base_model=model, batch_size=batch_size)
 
-    def load_adapter(self, version: int, path: Path) -> None:
+    def load_adapter(self, version: int, path: Path) -> float | None:
+        if version in self._versions or version < 1:
+            raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
+        self._require_no_open_block()
+        check_adapter(path, self._base_model)
+        previous = getattr(self._require_model(), "active_adapter", None)
+        policy = self._put_on(f"v{version}", path)
+        try:
+            gap = self._check(policy, version, path)
+        except PolicyMismatchError:
+            self._take_off(f"v{version}", previous)
+            raise
+        if previous is not None:
+            policy.delete_adapter(previous)
+        self._versions.add(version)
+        self.policy_version = version
+        return gap
+
+    def load_weights(self, directory: str) -> None:
+        """Read all weights from `directory`, for the requests from now on.
+
+        Raises:
+            EngineError: completions are in flight. InputError: the directory can't be loaded.
+        """
+        self._require_no_open_block()
+        self.model = None  # before the new weights, for there may be no room for both
+        self.model = _load(directory)
+
+    @property
+    def dtype(self) -> str:
+        return str(self._require_model().dtype).removeprefix("torch.")
+
+    def _require_no_open_block(self) -> None:
+        if self._open_blocks:
+            raise EngineError("a block of completions is half drawn: finish or close `generate` first")
+
+    def _put_on(self, name: str, path: Path) -> Any:
         from peft import PeftModel
 
-        if version in self._versions:
-            raise InputError(f"policy version {version} was loaded before; versions are never used again")
-        if self._open_blocks:
-            raise EngineError("a block of completions is half drawn: finish or close `generate` before load_adapter")
-        check_adapter(path, self._base_model)
-        name = f"v{version}"
         try:
             if isinstance(self.model, PeftModel):
-                previous = self.model.active_adapter
                 self.model.load_adapter(str(path), adapter_name=name)
                 self.model.set_adapter(name)
-                self.model.delete_adapter(previous)
             else:
                 self.model = PeftModel.from_pretrained(self.model, str(path), adapter_name=name)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"adapter {path} can't be put on {self._base_model}: {error}") from error
-        self.model.eval()
-        self._versions.add(version)
-        self.policy_version = version
+        return self.model.eval()
+
+    def _take_off(self, name: str, previous: str | None) -> None:
+        if previous is None:
+            self.model = self.model.unload()
+        else:
+            self.model.set_adapter(previous)
+            self.model.delete_adapter(name)
+
+    def _check(self, policy: Any, version: int, path: Path) -> float | None:
+        loaded = LoadedPolicy(version, path, "the engine transformers", self.dtype)
+        sequences = loaded.sequences(self.tokenizer)
+        with policy.disable_adapter():
+            base = self.score(sequences)
+        return loaded.check(self.score(sequences), base)
 
     def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         source = iter(requests)
@@ -78,6 +117,8 @@ class TransformersEngine:
 
     def _generate_block(self, block: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         model = self._require_model()
+        for request in block:
+            _require_known_tokens(request, model.config.get_text_config().vocab_size)
         with self._in_block(model):
             rows = decode_block(
                 model,
@@ -143,6 +184,24 @@ class TransformersEngine:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _require_known_tokens(request: GenerationRequest, vocabulary: int) -> None:
+    highest = max(request.prompt_token_ids)
+    if highest >= vocabulary:
+        raise InputError(
+            f"the prompt of task {request.task_id} holds the token id {highest}, out of vocabulary: the model has "
+            f"{vocabulary}; encode it with the model's own tokenizer"
+        )
+
+
+def _load(model: str) -> Any:
+    cuda = torch.cuda.is_available()
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16 if cuda else torch.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {model!r} can't be loaded: {error}") from error
+    return loaded.to("cuda" if cuda else "cpu").eval()
 
 
 class _End:

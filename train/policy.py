@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig
 
-from rlcode.errors import ConfigError, InputError, PolicyMismatchError
-from rlcode.types import Completion
+from rlcode.errors import ConfigError, InputError
+from rlcode.types import to_json
 from sampling.adapters import check_adapter, write_adapter_metadata
+from sampling.identity import PolicyRecord, record_policy
 
 ADAPTER_NAME = "default"
 
@@ -96,13 +95,19 @@ def checkpoint_to_resume(training_args: Any) -> str | None:
 
 
 def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:
-    """Write the adapter in training to `path`, with the base it belongs to. Every process must call this."""
+    """Write the adapter in training to `path`, with the base it belongs to and what the policy says of fixed sequences.
+
+    Every process must call this.
+    """
     accelerator = trainer.accelerator
     plugin = accelerator.state.deepspeed_plugin
     sharded = plugin is not None and plugin.zero_stage == 3
     state = accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+    model = accelerator.unwrap_model(trainer.model)
+    # sharded weights are gathered by a forward pass that all processes make
+    record = record_policy(model, trainer.processing_class)
     if accelerator.is_main_process:
-        save_adapter(accelerator.unwrap_model(trainer.model), path, base_model, version, state)
+        save_adapter(model, path, base_model, version, record, state)
     accelerator.wait_for_everyone()
 
 
@@ -114,41 +119,10 @@ def leave_together(trainer: Any) -> None:
         trainer.accelerator.end_training()
 
 
-def save_adapter(model: PeftModel, path: Path, base_model: str, version: int, state: Any = None) -> None:
-    """Write the adapter of `model` to `path`; `state` replaces the model's own weights where they are sharded."""
+def save_adapter(
+    model: PeftModel, path: Path, base_model: str, version: int, record: PolicyRecord, state: Any = None
+) -> None:
+    """Write the adapter of `model` to `path`, with the `record` of what the policy says; `state` replaces the model's
+    own weights where they are sharded."""
     model.save_pretrained(str(path), selected_adapters=[ADAPTER_NAME], state_dict=state)
-    write_adapter_metadata(path, base_model, version)
-
-
-def check_engine_policy(
-    model: Any, completions: Sequence[Completion], *, temperature: float, tolerance: float, version: int
-) -> float:
-    """Compare the log-probabilities that an engine reported with the trainer's own for the same tokens.
-
-    Returns:
-        The largest mean gap of a completion, in nats per token.
-    Raises:
-        PolicyMismatchError: it is over `tolerance`: the engine does not hold the policy that is trained.
-    """
-    gap = max((_mean_gap(model, completion, temperature) for completion in completions), default=0.0)
-    if not gap <= tolerance:
-        raise PolicyMismatchError(
-            f"the engine's log-probabilities for policy version {version} differ from the trainer's by {gap:.4f} nats "
-            f"per token (tolerance {tolerance}): it does not generate with the policy in training"
-        )
-    return gap
-
-
-@torch.no_grad()
-def _mean_gap(model: Any, completion: Completion, temperature: float) -> float:
-    if not completion.token_ids:
-        return 0.0
-    ids = torch.tensor([[*completion.prompt_token_ids, *completion.token_ids]], device=model.device)
-    start = len(completion.prompt_token_ids)
-    was_training = model.training
-    model.eval()  # engines know no dropout
-    logits = model(input_ids=ids).logits[0, start - 1 : -1].float() / temperature
-    model.train(was_training)
-    ours = torch.log_softmax(logits, dim=-1).gather(1, ids[0, start:, None]).squeeze(1)
-    theirs = torch.tensor(completion.logprobs, device=ours.device)
-    return float((ours - theirs).abs().mean())
+    write_adapter_metadata(path, base_model, version, to_json(record))

@@ -23,20 +23,16 @@ from sampling.store import RolloutStore
 from sampling.transformers_engine import TransformersEngine
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
-from train.policy import check_engine_policy, save_policy
-
-# Mean gap in nats per token between engine and trainer that rounding explains, by the trainer's precision.
-LOGPROB_TOLERANCE = {"float32": 0.01, "bfloat16": 0.15, "float16": 0.05}
-_CHECKED_COMPLETIONS = 2
+from train.policy import save_policy
 
 
 @dataclass
 class PolicyRollouts:
     """Callable as TRL's `rollout_func(prompts, trainer)`.
 
-    Each time the policy changed, an engine of its own gets the adapter under a new version; the `transformers` engine
-    shares the trainer's model. Then log-probabilities of the first completions are compared with the trainer's, where
-    nothing was cut off before sampling (`top_p` 1, no `top_k`). All rollouts of this process are appended to `store`.
+    Each time the policy changed, an engine of its own gets the adapter under a new version, and is checked to compute
+    what the trainer does; the `transformers` engine shares the trainer's model. All rollouts of this process are
+    appended to `store`.
     """
 
     problems: Sequence[Problem]
@@ -68,11 +64,10 @@ class PolicyRollouts:
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
         if self._synced_step is None:
             self._forget_after(self.first_version + trainer.state.global_step)
-        with self._policy_in_force(trainer) as model:
+        with self._policy_in_force(trainer):
             requests = self._requests(prompts, trainer)
             drawn = {c.index: c for c in self.engine.generate(requests, self._params(trainer))}
             completions = [drawn[request.index] for request in requests]  # the trainer wants its own order
-            self._check_policy(model, completions, trainer)
         rollouts = self._judge(completions)
         return {
             "prompt_ids": [list(c.prompt_token_ids) for c in completions],
@@ -114,41 +109,29 @@ class PolicyRollouts:
         )
 
     def _policy_in_force(self, trainer: Any) -> AbstractContextManager[Any]:
-        """Bring the engine to the policy as it is now; gives the trainer's own model, for comparison."""
-        version = self.first_version + trainer.state.global_step
+        """Bring the engine to the policy as it is now."""
+        step, version = trainer.state.global_step, self.first_version + trainer.state.global_step
+        changed, self._synced_step = step != self._synced_step, step
         if isinstance(self.engine, TransformersEngine):
             self.engine.policy_version = version
             return _sharing(self.engine, trainer)
-        if trainer.state.global_step != self._synced_step:
+        if changed:
             self._sync(trainer, version)
-        return nullcontext(trainer.accelerator.unwrap_model(trainer.model))
+        return nullcontext()
 
     def _sync(self, trainer: Any, version: int) -> None:
         # the first process writes, so all of them load from its directory
         (path,) = broadcast_object_list([str(self.adapters / f"v{version}")])
         save_policy(trainer, Path(path), self.base_model, version)
-        self.engine.load_adapter(version, Path(path))
+        gap = self.engine.load_adapter(version, Path(path))
+        trainer._log_metric("policy/logprob_gap", gap)
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
-            shutil.rmtree(path)
+            _keep_only(Path(path))
 
     def _forget_after(self, version: int) -> None:
         """A run that resumes from a checkpoint draws again what it drew after it."""
         self.store.keep_only(lambda rollout: rollout.completion.policy_version < version)
-
-    def _check_policy(self, model: Any, completions: Sequence[Completion], trainer: Any) -> None:
-        args, step = trainer.args, trainer.state.global_step
-        as_drawn = args.top_p == 1 and not args.top_k and args.temperature > 0  # nothing was cut off before sampling
-        if as_drawn and step != self._synced_step:
-            gap = check_engine_policy(
-                model,
-                completions[:_CHECKED_COMPLETIONS],
-                temperature=args.temperature,
-                tolerance=LOGPROB_TOLERANCE[_precision(trainer)],
-                version=self.engine.policy_version,
-            )
-            trainer._log_metric("policy/logprob_gap", gap)
-        self._synced_step = step
 
     def _judge(self, completions: Sequence[Completion]) -> list[Rollout]:
         judged: dict[tuple[str, int], Rollout] = {}
@@ -183,9 +166,8 @@ class _sharing:  # noqa: N801 - a context manager, read as a verb
         self._unwrapped.__exit__(*exc)
 
 
-def _precision(trainer: Any) -> str:
-    if trainer.args.bf16:
-        return "bfloat16"
-    if trainer.args.fp16:
-        return "float16"
-    return str(trainer.model.dtype).removeprefix("torch.")
+def _keep_only(adapter: Path) -> None:
+    """Remove the adapters beside it; the one in force stays, for a server that comes back asks for it again."""
+    for other in adapter.parent.iterdir():
+        if other != adapter:
+            shutil.rmtree(other)

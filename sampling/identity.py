@@ -1,0 +1,136 @@
+"""Does the engine hold the policy that was trained? Asked after every load, by log-probabilities of fixed sequences.
+
+Who saves an adapter writes down what the trainer's own model says of the sequences (`PolicyRecord`, in the adapter's
+`rlcode_adapter.json`), so that any engine in any process can be held against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlcode.errors import InputError, PolicyMismatchError
+from rlcode.types import from_json
+from sampling.adapters import is_trained, read_metadata
+
+logger = logging.getLogger(__name__)
+
+LOGPROB_TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.15}
+"""Mean gap, in nats per token, that rounding explains, by the coarser precision of the two sides."""
+
+_TEXTS = (
+    'def solve(xs):\n    """Keep the even numbers."""\n    return [x for x in xs if x % 2 == 0]\n',
+    "import math\n\n\ndef area(radius: float) -> float:\n    return math.pi * radius**2\n",
+    "# Read n, then print the numbers from 1 to n, one on each line.\nn = int(input())\nfor i in range(n):\n",
+)
+_LONGEST = 48
+
+
+@dataclass(frozen=True)
+class PolicyRecord:
+    """What the trainer's model says: `logprobs[i][j]` is that of `token_ids[i][j + 1]` (nats, temperature 1)."""
+
+    dtype: str
+    token_ids: tuple[tuple[int, ...], ...]
+    logprobs: tuple[tuple[float, ...], ...]
+
+
+def fixed_sequences(tokenizer: Any) -> tuple[tuple[int, ...], ...]:
+    """Some code, and one sequence from all over the vocabulary: a function of the tokenizer alone."""
+    texts = [tuple(tokenizer(text)["input_ids"][:_LONGEST]) for text in _TEXTS]
+    special = set(tokenizer.all_special_ids)
+    drawn = (_hash(place) % len(tokenizer) for place in range(_LONGEST))
+    return (*texts, tuple(token for token in drawn if token not in special))
+
+
+def _hash(place: int) -> int:
+    return int.from_bytes(hashlib.blake2b(str(place).encode(), digest_size=8).digest(), "big")
+
+
+def record_policy(model: Any, tokenizer: Any) -> PolicyRecord:
+    """What `model` says of the fixed sequences; where its weights are sharded, every process must call this."""
+    from sampling.decoding import sequence_logprobs
+
+    sequences = fixed_sequences(tokenizer)
+    logprobs = tuple(tuple(sequence_logprobs(model, sequence)) for sequence in sequences)
+    return PolicyRecord(str(model.dtype).removeprefix("torch."), sequences, logprobs)
+
+
+def read_record(adapter: Path) -> PolicyRecord | None:
+    """What was written beside the adapter; None for one from elsewhere.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    written = read_metadata(adapter).get("identity")
+    try:
+        return None if written is None else from_json(PolicyRecord, written)
+    except ValueError as error:
+        raise InputError(f"the record of log-probabilities of adapter {adapter} can't be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy that an engine just loaded."""
+
+    version: int
+    path: Path
+    engine: str
+    dtype: str
+    """The engine's precision."""
+
+    def sequences(self, tokenizer: Any) -> tuple[tuple[int, ...], ...]:
+        """What to ask the engine about."""
+        record = read_record(self.path)
+        return record.token_ids if record else fixed_sequences(tokenizer)
+
+    def check(self, scores: Sequence[Sequence[float]], base: Sequence[Sequence[float]] | None) -> float | None:
+        """Hold the engine's `scores` of `sequences` against the record, and against its scores of the `base` model.
+
+        Returns:
+            The mean gap to the trainer in nats per token; None where there is no record.
+        Raises:
+            PolicyMismatchError: the engine does not hold this policy.
+        """
+        record = read_record(self.path)
+        gap = None
+        if record is not None:
+            gap = mean_gap(scores, record.logprobs)
+            self._require_within_tolerance(gap, record.dtype)
+        if base is not None and mean_gap(scores, base) == 0 and is_trained(self.path):
+            raise PolicyMismatchError(
+                f"{self.engine} says exactly what the base model says after loading policy version {self.version} "
+                f"from {self.path}, which is not the base: the adapter is not in force"
+            )
+        if record is None:
+            logger.warning(
+                "adapter %s has no record of its trainer's log-probabilities: that %s computes what the trainer did "
+                "can't be told",
+                self.path,
+                self.engine,
+            )
+        return gap
+
+    def _require_within_tolerance(self, gap: float, trainer_dtype: str) -> None:
+        tolerance = max(tolerance_for(self.dtype), tolerance_for(trainer_dtype))
+        if not gap <= tolerance:
+            raise PolicyMismatchError(
+                f"{self.engine} does not hold policy version {self.version} from {self.path}: its log-probabilities "
+                f"({self.dtype}) are {gap:.4g} nats per token from the trainer's ({trainer_dtype}), tolerance "
+                f"{tolerance:g}"
+            )
+
+
+def tolerance_for(dtype: str) -> float:
+    """The tolerance for a precision; one that is unknown (quantised, say) is taken as the coarsest."""
+    return LOGPROB_TOLERANCE.get(dtype, max(LOGPROB_TOLERANCE.values()))
+
+
+def mean_gap(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+    """Mean absolute difference over all tokens; NaN where a value is."""
+    gaps = [abs(a - b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True)]
+    return sum(gaps) / len(gaps)
