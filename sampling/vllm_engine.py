@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from rlcode.errors import ConfigError, EngineError, InputError, PolicyMismatchError
+from rlcode.errors import ConfigError, EngineError, InputError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
@@ -37,6 +37,7 @@ class VllmEngine:
         self._max_lora_rank = lora_rank(settings.max_lora_rank)
         self._policy: Any = None  # the LoRARequest in force
         self._versions: set[int] = set()
+        self._kept: set[int] = set()  # ids of the adapter in force, and of one that is being checked
         self._flying: dict[str, int] = {}  # requests that vLLM has, with the id of their adapter; 0 is none
         self._calls = 0
         self._outboxes: dict[str, deque[Any]] = {}
@@ -53,13 +54,15 @@ class VllmEngine:
         if version in self._versions or version < 1:
             raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
         require_servable(path, check_adapter(path, self._base_model), self._max_lora_rank)
-        policy = self._put_on(version, path)
+        before, self._kept = self._kept, {*self._kept, version}
         try:
+            policy = self._put_on(version, path)
             gap = self._check(policy, version, path)
-        except PolicyMismatchError:
-            self._require_engine().remove_lora(version)
+        except (InputError, EngineError):
+            self._kept = before
+            self._unload_unused()
             raise
-        self._policy = policy
+        self._policy, self._kept = policy, {version}
         self.policy_version = version
         self._unload_unused()
         return gap
@@ -104,7 +107,7 @@ class VllmEngine:
     def _unload_unused(self) -> None:
         """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
         engine = self._require_engine()
-        for adapter_id in engine.list_loras() - {self.policy_version, *self._flying.values()}:
+        for adapter_id in set(engine.list_loras()) - self._kept - set(self._flying.values()):
             engine.remove_lora(adapter_id)
         engine.reset_prefix_cache()  # refused while requests run; then the last of the old policy does it
 
@@ -151,7 +154,7 @@ class VllmEngine:
 
     def _landed(self, names: Sequence[str]) -> None:
         gone = {self._flying.pop(name) for name in names}
-        if gone - {0, self.policy_version, *(self._flying.values() if gone else ())}:
+        if gone - self._kept - {0, *self._flying.values()}:
             self._unload_unused()
 
     def _send(self, name: str, request: GenerationRequest, template: Any, seed: int) -> _Sent:

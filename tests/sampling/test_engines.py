@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -197,6 +198,13 @@ def test_an_adapter_is_in_force_once_loaded_and_its_version_is_told(
     for completion in after:
         expected = logprobs_by_hand(random_model, random_adapter, completion)
         assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-4)
+
+
+def test_a_loaded_adapter_is_not_read_again(engine: Engine, random_adapter: Path, tmp_path: Path):
+    copy = shutil.copytree(random_adapter, tmp_path / "copy")
+    engine.load_adapter(engine.policy_version + 1, copy)
+    shutil.rmtree(copy)
+    assert len(drawn(engine, requests(engine), SAMPLED)) == 12
 
 
 def test_a_version_is_never_used_again(engine: Engine, random_adapter: Path):
