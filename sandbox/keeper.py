@@ -274,7 +274,7 @@ def read_verdict(answer: dict[str, Any], limits: Limits, backend: str, image_dig
     """
     try:
         fields = dict(answer["verdict"])
-        return from_json(Verdict, {**fields, "backend": backend, "image_digest": image_digest, "limits": vars(limits)})
+        return from_json(Verdict, {**fields, "backend": backend, "image_digest": image_digest, "limits": limits})
     except (KeyError, TypeError, ValueError) as error:
         raise WorkerLost(f"the answer is no verdict: {error!r}") from error
 
