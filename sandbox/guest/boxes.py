@@ -12,8 +12,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import kernel, landlock, namespaces
 
@@ -21,8 +20,7 @@ CLEAN_LIMIT_S = 10.0
 _MOVED = "moved up by the fork server "
 
 
-@dataclass(frozen=True)
-class Remains:
+class Remains(NamedTuple):
     """What is known of a program once it is gone."""
 
     status: int

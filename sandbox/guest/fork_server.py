@@ -27,7 +27,6 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -46,9 +45,9 @@ _WORN = 3
 # What programs import most; each is loaded once instead of in every program. The rest would cost each fork more than
 # the few programs that use it gain.
 _WARM = (  # noqa: SIM905
-    "abc array base64 bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq io itertools json math numbers operator os random re statistics string struct "
-    "textwrap threading time traceback types typing unicodedata"
+    "abc array base64 bisect cmath collections collections.abc contextlib copy datetime decimal enum "
+    "fractions functools heapq io itertools json math numbers operator os random re statistics string struct "
+    "textwrap threading time types typing unicodedata"
 ).split()
 
 
@@ -100,7 +99,7 @@ class ForkServer:
         _place(self._own)
         killed = self._wait(pid)
         remains = self._box.close(pid)
-        self._control.send(json.dumps({"ended": {**vars(remains), "killed": killed}}).encode())
+        self._control.send(json.dumps({"ended": {**remains._asdict(), "killed": killed}}).encode())
 
     def _wait(self, pid: int) -> bool:
         """Until the program ended (False) or the judge says so (True)."""
@@ -127,7 +126,7 @@ class ForkServer:
             gc.enable()
             candidate.run(self._link)
         except BaseException:  # whatever it was: this process must never go on as a fork server
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(1)
 
