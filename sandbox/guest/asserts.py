@@ -243,6 +243,37 @@ def can_fail(tree: ast.AST) -> bool:
     )
 
 
+def always_read(body: Iterable[ast.stmt]) -> set[str]:
+    """Names that statements in the plain flow look up, whatever the program answers."""
+    found: set[str] = set()
+    for statement in body:
+        waiting: list[ast.AST] = [statement]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                found.add(node.id)
+            waiting += _always_evaluated(node)
+        if any(isinstance(node, ast.Return | ast.Raise) for node in ast.walk(statement)):
+            break  # what follows may not be reached
+    return found
+
+
+def _always_evaluated(node: ast.AST) -> Iterable[ast.AST]:
+    """What is evaluated of a node in any case."""
+    if isinstance(node, ast.BoolOp):
+        return node.values[:1]
+    if isinstance(node, ast.Compare):
+        return [node.left, node.comparators[0]]
+    if isinstance(node, ast.IfExp | ast.If | ast.While | ast.Assert):
+        return [node.test]
+    if isinstance(node, ast.For):
+        return [node.iter]
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return [node.generators[0].iter]
+    plain = (ast.Assign, ast.AugAssign, ast.Expr, ast.Return, ast.expr, ast.keyword)
+    return ast.iter_child_nodes(node) if isinstance(node, plain) and not isinstance(node, ast.Lambda) else []
+
+
 def dependent_names(trees: Sequence[ast.AST], remote: Iterable[str]) -> set[str]:
     """`remote`, and all names whose value may depend on those: assigned from them, looped over, parameters of functions
     that are called with them, functions around them, set where they decide. Rather too many than too few."""

@@ -282,6 +282,8 @@ def test_a_fault_of_a_test_that_only_odd_answers_lead_to_is_a_wrong_answer(lone:
         (asserts("assert f(1) == 2", setup="import no_such"), "No module named 'no_such'"),
         (asserts("assert f(1) == 2", setup="x = missing"), "name 'missing' is not defined"),
         (asserts("assert missing == f(1)"), "name 'missing' is not defined"),
+        (asserts("assert f(1) == missing"), "name 'missing' is not defined"),
+        (check("x = candidate(1)\nassert abs(x - missing) < 1 or x is None"), "name 'missing' is not defined"),
         (asserts("assert f(1) == 2", "import no_such\nassert f(1) == 2"), "No module named 'no_such'"),
         (asserts("assert f(1) == 2", "assert f(missing) == 2"), "name 'missing' is not defined"),
         (check("assert candidate(1) == 2\nimport no_such"), "No module named 'no_such'"),
