@@ -356,30 +356,34 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     """
     if not isinstance(data, dict):
         raise ValueError(f"expected an object for {cls.__name__}, got {type(data).__name__}")
-    hints = _hints(typing.cast(Any, cls))
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(data) - set(fields))
+    hints, required = _fields(typing.cast(Any, cls))
+    unknown = sorted(data.keys() - hints.keys())
     if unknown:
-        raise ValueError(f"unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(fields)}")
-    missing = [
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in data
-    ]
+        raise ValueError(f"unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(hints)}")
+    missing = [name for name in required if name not in data]
     if missing:
         raise ValueError(f"field {missing[0]!r} of {cls.__name__} is missing")
     return cls(**{name: _decode(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
 
 
 @functools.cache  # to evaluate the annotations takes ten times as long as the rest
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _fields(cls: type) -> tuple[dict[str, Any], list[str]]:
+    """The types of a dataclass's fields by name, and the names of those without a default."""
+    hints, fields = typing.get_type_hints(cls), dataclasses.fields(cls)
+    missing = dataclasses.MISSING
+    required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
+    return {f.name: hints[f.name] for f in fields}, required
+
+
+@functools.cache
+def _parts_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(hint), typing.get_args(hint)
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:
-    if hint is Any:
+    if hint is Any or type(value) is hint:
         return value
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    origin, args = _parts_of(hint)
     if origin in (_types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,11 @@ LONGEST_PAUSE_S = 10.0
 CONTROL_TRIES = 3
 OUTSIDE_LOSSES = 20
 """Workers in a row that may be killed from outside with the same program before it is given up, unscored."""
+MOST_AT_ONCE = 8
+"""Programs that are handed to a worker in one message; each message costs the engine and this process a tenth of what
+a program does."""
+SOON_S = 0.05
+"""Seconds on the clock for one program, within which it is soon done."""
 RECYCLE_AFTER = 5000
 """Programs that one worker judges before a fresh one takes over; a start costs 0.3 s, so about 1 % here."""
 
@@ -49,10 +55,19 @@ class ControlError(SandboxError):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a job. `is_clean`: the first worker that was asked gave the verdict and was fit to go on."""
+    """What became of a job; a DataError where the problem's tests can't be judged at all. `is_clean`: the first worker
+    that was asked gave the verdict and was fit to go on."""
 
-    result: Verdict | Unscored
+    result: Verdict | Unscored | DataError
     is_clean: bool = False
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker says of a job, and what of its program could not be cleared away."""
+
+    result: Verdict | DataError
+    anomaly: str = ""
 
 
 class Keeper:
@@ -77,21 +92,46 @@ class Keeper:
         self._backoff_s = backoff_s
         self._worker: Worker | None = None
         self._judged = 0
+        self._at_once = 1
         self._renewals = 0
         self._ids = itertools.count(1)
         self._stopped = threading.Event()
 
-    def judge(self, job: Job) -> Judgement:
-        """Judge one program, through the loss of a worker or two.
+    @property
+    def at_once(self) -> int:
+        """How many jobs to hand to `judge`: the more, the more programs before were soon done. One that is slow is to
+        hold up few others."""
+        return self._at_once
+
+    def judge(self, jobs: Sequence[Job]) -> list[Judgement]:
+        """Judge the first of some jobs that have the same limits, and those after it that are soon done, through the
+        loss of a worker or two. Gives what became of these, in order.
 
         Raises:
             ConfigError: no worker can have what the limits ask for.
-            DataError: the problem's tests can't be judged at all.
             SandboxError: no worker can be started, or `stop` was called.
         """
+        started = time.monotonic()
+        judgements = self._judge_some(jobs)
+        soon = time.monotonic() - started < SOON_S * len(judgements)
+        self._at_once = min(2 * self._at_once, MOST_AT_ONCE) if soon else 1
+        return judgements
+
+    def _judge_some(self, jobs: Sequence[Job]) -> list[Judgement]:
+        if len(jobs) > 1:
+            try:
+                worker = self._fitting(jobs[0].limits)
+                return self._use(worker, jobs[: max(self._recycle_after - self._judged, 1)])
+            except wire.TooLong as error:
+                log.info("judging %d programs one by one: %s", len(jobs), error)
+            except (ControlError, WorkerLost) as error:
+                log.warning("judging %d programs one by one: %s", len(jobs), error)
+                self._drop()
+        return [self._judge_one(job) for job in jobs]
+
+    def _judge_one(self, job: Job) -> Judgement:
         try:
-            verdict, anomaly = self._use(self._fitting(job.limits), job)
-            return Judgement(verdict, is_clean=not anomaly)
+            return self._use(self._fitting(job.limits), [job])[0]
         except ControlError as failure:
             return Judgement(Unscored(str(failure)))
         except WorkerLost as lost:
@@ -112,7 +152,7 @@ class Keeper:
         self._stopped.set()
         self._drop()
 
-    def _judge_alone(self, job: Job, lost: WorkerLost) -> Verdict | Unscored:
+    def _judge_alone(self, job: Job, lost: WorkerLost) -> Verdict | Unscored | DataError:
         """Judge the program that a worker was lost with, as the first of a worker that was just proven.
 
         Two losses that nothing else explains are the program's doing. Those from outside are nobody's.
@@ -130,7 +170,7 @@ class Keeper:
                     f"{outside} workers were lost, through no fault of the program, the last one so: {lost}"
                 )
             try:
-                return self._use(self._renew(job.limits), job)[0]
+                return self._use(self._renew(job.limits), [job])[0].result
             except ControlError as failure:
                 return Unscored(str(failure))
             except WorkerLost as again:
@@ -174,13 +214,12 @@ class Keeper:
         Raises:
             WorkerLost: the worker was lost with it.
         """
-        try:
-            verdict, anomaly = self._ask(worker, CONTROL)
-        except DataError as error:
-            return str(error)
-        if not verdict.passed:
-            return f"{verdict.error_type}, {verdict.detail}"
-        return anomaly or ""
+        (answer,) = self._ask(worker, [CONTROL])
+        if isinstance(answer.result, DataError):
+            return str(answer.result)
+        if not answer.result.passed:
+            return f"{answer.result.error_type}, {answer.result.detail}"
+        return answer.anomaly
 
     def _start(self, limits: Limits) -> Worker:
         """Start a worker; failures are retried after ever longer pauses."""
@@ -210,32 +249,54 @@ class Keeper:
         if worker is not None:
             worker.kill()
 
-    def _use(self, worker: Worker, job: Job) -> tuple[Verdict, str | None]:
-        """Have a program judged, and give the worker up if that left it dirty or worn; see `_ask`."""
-        verdict, anomaly = self._ask(worker, job)
-        self._judged += 1
+    def _use(self, worker: Worker, jobs: Sequence[Job]) -> list[Judgement]:
+        """Have programs judged, and give the worker up if that left it dirty or worn; see `_ask`."""
+        answers = self._ask(worker, jobs)
+        before, self._judged = self._judged, self._judged + len(answers)
+        anomaly = "; ".join(answer.anomaly for answer in answers if answer.anomaly)
         if anomaly:
-            log.info("replacing a %s worker after %s: %s", self._backend, job.problem.task_id, anomaly)
-        if self._spare is not None and self._judged == self._recycle_after * 9 // 10:
-            self._spare.prepare(job.limits)
+            last = jobs[len(answers) - 1].problem.task_id
+            log.info("replacing a %s worker after %s: %s", self._backend, last, anomaly)
+        if self._spare is not None and before < self._recycle_after * 9 // 10 <= self._judged:
+            self._spare.prepare(jobs[0].limits)
         if anomaly or self._judged >= self._recycle_after:
             self._drop()
-        return verdict, anomaly
+        return [Judgement(answer.result, is_clean=not answer.anomaly) for answer in answers]
 
-    def _ask(self, worker: Worker, job: Job) -> tuple[Verdict, str | None]:
-        """The verdict, and what the judge could not clean up."""
-        number = next(self._ids)
-        try:
-            answer = worker.ask(request_for(number, job), watchdog_s(job))
-        except wire.TooLong as error:
-            raise DataError(f"{job.problem.task_id} can't be judged: its tests and the program take {error}") from error
+    def _ask(self, worker: Worker, jobs: Sequence[Job]) -> list[_Answer]:
+        """What a worker says of the first of some jobs, at least one.
+
+        Raises:
+            WorkerLost: it says what no judge says, or nothing.
+            wire.TooLong: several jobs do not fit a frame.
+        """
+        requests = [request_for(next(self._ids), job) for job in jobs]
+        answers = self._exchange(worker, requests, jobs)
         if self._stopped.is_set():
             raise SandboxError("the sandbox was closed")
-        if answer.get("id") != number:
-            raise WorkerLost(f"the answer to request {number} says it is for {answer.get('id')!r}")
+        if not 0 < len(answers) <= len(jobs):
+            raise WorkerLost(f"{len(answers)} answers to {len(jobs)} requests")
+        return [self._read(*parts) for parts in zip(answers, requests, jobs, strict=False)]
+
+    def _exchange(self, worker: Worker, requests: list[dict[str, Any]], jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        seconds = max(map(watchdog_s, jobs))  # once a program took long, no other is begun
+        if len(requests) > 1:
+            answers = worker.ask({"requests": requests}, seconds).get("answers")
+            if not isinstance(answers, list):
+                raise WorkerLost("several requests, and no list of answers")
+            return answers
+        try:
+            return [worker.ask(requests[0], seconds)]
+        except wire.TooLong as error:
+            return [{"id": requests[0]["id"], "error": f"its tests and the program take {error}"}]
+
+    def _read(self, answer: dict[str, Any], request: dict[str, Any], job: Job) -> _Answer:
+        if answer.get("id") != request["id"]:
+            raise WorkerLost(f"the answer to request {request['id']} says it is for {answer.get('id')!r}")
         if "error" in answer:
-            raise DataError(f"the tests of {job.problem.task_id} can't be judged: {answer['error']}")
-        return read_verdict(answer, job.limits, self._backend, self._image_digest), answer.get("anomaly")
+            return _Answer(DataError(f"the tests of {job.problem.task_id} can't be judged: {answer['error']}"))
+        verdict = read_verdict(answer, job.limits, self._backend, self._image_digest)
+        return _Answer(verdict, answer.get("anomaly") or "")
 
 
 def watchdog_s(job: Job) -> float:
@@ -274,7 +335,7 @@ def read_verdict(answer: dict[str, Any], limits: Limits, backend: str, image_dig
     """
     try:
         fields = dict(answer["verdict"])
-        return from_json(Verdict, {**fields, "backend": backend, "image_digest": image_digest, "limits": vars(limits)})
+        return from_json(Verdict, {**fields, "backend": backend, "image_digest": image_digest, "limits": limits})
     except (KeyError, TypeError, ValueError) as error:
         raise WorkerLost(f"the answer is no verdict: {error!r}") from error
 

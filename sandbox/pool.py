@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -9,13 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Self
 
 from rlcode.errors import ConfigError, SandboxError, SandboxUnavailableError
 from rlcode.types import ErrorType, Limits, Unscored, Verdict
 from sandbox.cache import VerdictCache, key_of
 from sandbox.image import DEFAULT_IMAGE
-from sandbox.keeper import RECYCLE_AFTER, Keeper
+from sandbox.keeper import MOST_AT_ONCE, RECYCLE_AFTER, Judgement, Keeper
 from sandbox.protocol import Job, Sandbox
 from sandbox.spare import Spare
 from sandbox.worker import Worker
@@ -25,10 +27,19 @@ log = logging.getLogger(__name__)
 Result = Verdict | Unscored
 
 BACKENDS = ("auto", "docker", "local")
-QUEUED_PER_WORKER = 4
+QUEUED_PER_WORKER = 2 * MOST_AT_ONCE
 """Jobs of one caller that are queued or running, for each worker: enough that no worker waits for the caller."""
 MOST_PENDING = 1024
 """Results of one caller that may wait behind a slow one."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job that waits for a worker, its key in the cache, and where its result goes."""
+
+    job: Job
+    key: bytes | None
+    future: Future[Result]
 
 
 class _Window:
@@ -110,6 +121,7 @@ class WorkerPool:
             for _ in range(workers)
         ]
         self._idle = list(self._keepers)
+        self._queue: deque[_Task] = deque()
         self._taking = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"sandbox-{backend}")
 
@@ -135,6 +147,8 @@ class WorkerPool:
         if self._spare is not None:
             self._spare.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        while self._queue:
+            self._queue.popleft().future.cancel()
         self._stop_all()  # a worker that was being started meanwhile
 
     def __enter__(self) -> Self:
@@ -168,29 +182,67 @@ class WorkerPool:
             window.add(self._submit(job, key), key)
 
     def _submit(self, job: Job, key: bytes | None = None) -> Future[Result]:
+        task = _Task(job, key, Future())
+        self._queue.append(task)
         try:
-            return self._threads.submit(self._judge_one, job, key)
+            self._threads.submit(self._judge_some)
         except RuntimeError:  # the threads were shut down
             raise SandboxError("the sandbox is closed") from None
+        return task.future
 
-    def _judge_one(self, job: Job, key: bytes | None) -> Result:
-        keeper = self._take(job.limits)
+    def _judge_some(self) -> None:
+        """Judge what is first in the queue; nothing where another thread took this one's along."""
+        with self._taking:
+            first = self._first()
+            if first is None:
+                return
+            keeper = self._take(first.job.limits)
+            tasks = self._first_tasks(keeper.at_once)
         try:
-            judgement = keeper.judge(job)
-        finally:
-            self._idle.append(keeper)
+            try:
+                judgements = keeper.judge([task.job for task in tasks])
+            finally:
+                self._idle.append(keeper)
+            for task, judgement in zip(tasks, judgements, strict=False):
+                self._note(task, judgement)
+            self._put_back(tasks[len(judgements) :])
+        except BaseException as error:  # noqa: BLE001  whatever it was: somebody waits for each result
+            for task in tasks:
+                _finish(task.future, error)
+
+    def _first(self) -> _Task | None:
+        """The first of the queue that somebody still waits for."""
+        while self._queue and self._queue[0].future.cancelled():
+            self._queue.popleft()
+        return self._queue[0] if self._queue else None
+
+    def _first_tasks(self, most: int) -> list[_Task]:
+        """Take the first of the queue, and those with the same limits after it; most are left to the other workers."""
+        most = min(most, 1 + len(self._queue) // (2 * self.workers))
+        tasks = [self._queue.popleft()]
+        while len(tasks) < most and (next_one := self._first()) and next_one.job.limits == tasks[0].job.limits:
+            tasks.append(self._queue.popleft())
+        return tasks
+
+    def _put_back(self, tasks: list[_Task]) -> None:
+        with self._taking:
+            self._queue.extendleft(reversed(tasks))
+        with contextlib.suppress(RuntimeError):  # the pool is being closed, which cancels them
+            for _ in tasks:
+                self._threads.submit(self._judge_some)
+
+    def _note(self, task: _Task, judgement: Judgement) -> None:
         result = judgement.result
-        if self._cache is not None and key is not None and judgement.is_clean and isinstance(result, Verdict):
-            self._cache.put(key, result)
-        return result
+        if self._cache is not None and task.key is not None and judgement.is_clean and isinstance(result, Verdict):
+            self._cache.put(task.key, result)
+        _finish(task.future, result)
 
     def _take(self, limits: Limits) -> Keeper:
         """An idle keeper, which there is since they are as many as the threads: one whose worker suits, else one
         without a worker, else the one that was used last."""
-        with self._taking:
-            idle = self._idle
-            best = max(range(len(idle)), key=lambda place: (idle[place].suits(limits), idle[place].is_vacant, place))
-            return idle.pop(best)
+        idle = self._idle
+        best = max(range(len(idle)), key=lambda place: (idle[place].suits(limits), idle[place].is_vacant, place))
+        return idle.pop(best)
 
     def _no_code(self, job: Job) -> Verdict:
         return Verdict(
@@ -216,6 +268,16 @@ class WorkerPool:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def _finish(future: Future[Result], result: Result | BaseException) -> None:
+    """Unless it is finished, or nobody waits for it any more."""
+    if future.done() or not future.set_running_or_notify_cancel():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _known(result: Result) -> Future[Result]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, NoReturn
 
-from .asserts import failure_from, shown
+from .asserts import FAULTS_OF_TESTS, failure_from, shown
 from .bounds import GUARD
 from .classify import FORBIDDEN, TIMEOUT, WRONG_ANSWER, Failure
 from .comparison import FLOATS, difference, is_plain, same_value
@@ -15,6 +15,8 @@ from .plan import CallCase, Rule
 from .stops import BadTests, SandboxBroken, TestTimeUp
 
 Check = Callable[[Any, Any, Any], Any]
+Copies = Callable[[], tuple[Any, Any]]
+"""Gives what the program was given and what is expected, which a checker may change."""
 LATE = Failure(TIMEOUT, "the tests did not get done with the program's answers")
 
 
@@ -34,7 +36,7 @@ class Answers:
             BadTests: the checker is at fault.
         """
         if self._check is not None:
-            return _asked(self._check, given, printed, expected)
+            return _asked(self._check, lambda: (given, expected), printed)
         return difference(printed, expected, self._rule.comparison, self._rule.tolerance)
 
     def failure_of_value(self, case: CallCase, value: Any) -> Failure | None:
@@ -44,20 +46,20 @@ class Answers:
             BadTests: the checker is at fault.
         """
         if self._check is not None and is_plain(value):
-            arguments, expected = case.copies()  # the checker may change them
-            return _asked(self._check, arguments, value, expected)
+            return _asked(self._check, case.copies, value)
         tolerance = self._rule.tolerance if self._rule.comparison == FLOATS else None
         if self._check is None and same_value(value, case.expected, tolerance):
             return None
         return Failure(WRONG_ANSWER, f"{shown(value)} != {shown(case.expected)}")
 
 
-def _asked(check: Check, given: Any, got: Any, expected: Any) -> Failure | None:
+def _asked(check: Check, copies: Copies, got: Any) -> Failure | None:
     """What the checker has against an answer.
 
     Raises:
         BadTests: it is at fault itself.
     """
+    given, expected = copies()
     seen = shown(got)  # before the checker can change it
     refused: list[str] = []
 
@@ -72,10 +74,23 @@ def _asked(check: Check, given: Any, got: Any, expected: Any) -> Failure | None:
         raise
     except BaseException as error:  # a checker may stumble over anything
         if not refused:
-            return failure_from(error)
+            return failure_from(error, lambda error: _can_judge(check, copies, refuse))
     if refused:  # the checker may have swallowed it
         return Failure(FORBIDDEN, f"the checker was stopped over the answer: {refused[0]}")
     return None if answer is True else Failure(WRONG_ANSWER, f"the checker says {shown(answer)} to {seen}")
+
+
+def _can_judge(check: Check, copies: Copies, refuse: Any) -> bool:
+    """Whether the checker has all that it names when it is asked about the expected answer."""
+    given, expected = copies()
+    try:
+        with GUARD.watching(refuse, may_make_code=False):
+            check(given, expected, expected)
+    except FAULTS_OF_TESTS:
+        return False
+    except (Exception, SystemExit):  # there may be no expected answer
+        return True
+    return True
 
 
 def _load(code: CodeType) -> Check:

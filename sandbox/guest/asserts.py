@@ -24,7 +24,7 @@ LEDGER = "__rlcode_ledger__"
 _ERROR = "__rlcode_error__"
 _WITHIN = "__rlcode_within__"
 _MAX_SHOWN = 200
-_FAULTS_OF_TESTS = (NameError, ImportError, ModuleNotFoundError)
+FAULTS_OF_TESTS = (NameError, ImportError, ModuleNotFoundError)
 
 
 class Ledger:
@@ -34,13 +34,13 @@ class Ledger:
         self,
         sites: list[str],
         gone: Callable[[], Failure | None],
-        unbound: Callable[[BaseException], bool] = lambda error: False,
+        of_answer: Callable[[BaseException], bool] = lambda error: False,
     ) -> None:
         """`gone()` says why the program can't be asked any more, if so: the cause of all that fails after that.
-        `unbound(error)` says whether a name of the tests has no value because of the program's answers."""
+        `of_answer(error)`: see `failure_from`."""
         self._sites = sites
         self._gone = gone
-        self._unbound = unbound
+        self._of_answer = of_answer
         self._reached: set[int] = set()
         self._failed: set[int] = set()
         self._raised: set[int] = set()
@@ -80,12 +80,12 @@ class Ledger:
     def raised(self, site: int, error: Exception) -> None:
         """An assert in the plain flow that came to no value."""
         self._reached.add(site)
-        self._fail(site, failure_from(error, unbound=self._unbound(error)))
+        self._fail(site, failure_from(error, self._of_answer))
         self.escaped()
 
     def interrupted(self, error: Exception) -> None:
         """A statement in the plain flow that did not come to its end."""
-        failure = failure_from(error, unbound=self._unbound(error))
+        failure = failure_from(error, self._of_answer)
         self.escaped()
         if self._first is None:
             self._first = (None, self._gone() or failure)
@@ -122,9 +122,11 @@ class Ledger:
             self._first = (site, self._gone() or failure)
 
 
-def failure_from(error: BaseException, *, unbound: bool = False) -> Failure:
-    """Why a test failed that raised: the program's own exception, or one that its answer gave rise to. `unbound`: it
-    is about a name of the test that other answers would have given a value.
+def failure_from(error: BaseException, of_answer: Callable[[BaseException], bool] = lambda error: False) -> Failure:
+    """Why a test failed that raised: the program's own exception, or one that its answer gave rise to.
+
+    `of_answer(error)` says whether that holds of what else is the test's own error: a name without a value, a module
+    that is not there. A program must not stop a whole run by leading a test to where it was never tried.
 
     Raises:
         BadTests: no answer can have been the reason.
@@ -134,7 +136,7 @@ def failure_from(error: BaseException, *, unbound: bool = False) -> Failure:
         return own
     if isinstance(error, MemoryError):
         return Failure(MEMORY, "the program's answer is too large to be looked at")
-    if type(error) in _FAULTS_OF_TESTS and not unbound:
+    if type(error) in FAULTS_OF_TESTS and not of_answer(error):
         raise BadTests(f"{type(error).__name__} in the test itself: {error}") from error
     text = ""
     with contextlib.suppress(Exception):  # a message made of the program's answers
@@ -239,6 +241,37 @@ def can_fail(tree: ast.AST) -> bool:
         or (isinstance(node, ast.Call) and _last_name(node.func).lower().startswith(("assert", "fail", "raises")))
         for node in _walk(tree)
     )
+
+
+def always_read(body: Iterable[ast.stmt]) -> set[str]:
+    """Names that statements in the plain flow look up, whatever the program answers."""
+    found: set[str] = set()
+    for statement in body:
+        waiting: list[ast.AST] = [statement]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                found.add(node.id)
+            waiting += _always_evaluated(node)
+        if any(isinstance(node, ast.Return | ast.Raise) for node in ast.walk(statement)):
+            break  # what follows may not be reached
+    return found
+
+
+def _always_evaluated(node: ast.AST) -> Iterable[ast.AST]:
+    """What is evaluated of a node in any case."""
+    if isinstance(node, ast.BoolOp):
+        return node.values[:1]
+    if isinstance(node, ast.Compare):
+        return [node.left, node.comparators[0]]
+    if isinstance(node, ast.IfExp | ast.If | ast.While | ast.Assert):
+        return [node.test]
+    if isinstance(node, ast.For):
+        return [node.iter]
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return [node.generators[0].iter]
+    plain = (ast.Assign, ast.AugAssign, ast.Expr, ast.Return, ast.expr, ast.keyword)
+    return ast.iter_child_nodes(node) if isinstance(node, plain) and not isinstance(node, ast.Lambda) else []
 
 
 def dependent_names(trees: Sequence[ast.AST], remote: Iterable[str]) -> set[str]:

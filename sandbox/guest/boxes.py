@@ -10,19 +10,20 @@ import itertools
 import os
 import resource
 import signal
+import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import kernel, landlock, namespaces
 
 CLEAN_LIMIT_S = 10.0
+UNSHARED, UP = b"unshared", b"up"
+"""What a fork server says while it comes up."""
 _MOVED = "moved up by the fork server "
 
 
-@dataclass(frozen=True)
-class Remains:
+class Remains(NamedTuple):
     """What is known of a program once it is gone."""
 
     status: int
@@ -32,6 +33,21 @@ class Remains:
     """Most that its first process held at one time."""
     leftover: str | None
     """What could not be cleared away; None when nothing is left."""
+
+
+_FORM = struct.Struct("=i?dd")
+
+
+def pack(remains: Remains, killed: bool) -> bytes:
+    """What the fork server tells the judge of the end of a program; `killed`: it did not end by itself."""
+    leftover = (remains.leftover or "").encode(errors="replace")
+    return _FORM.pack(remains.status, killed, remains.cpu_s, remains.memory_mb) + leftover
+
+
+def unpack(message: bytes) -> tuple[Remains, bool]:
+    """What `pack` was given."""
+    status, killed, cpu_s, memory_mb = _FORM.unpack_from(message)
+    return Remains(status, cpu_s, memory_mb, message[_FORM.size :].decode() or None), killed
 
 
 class Box(Protocol):

@@ -12,8 +12,7 @@ import os
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 NO_CODE = "no_code"
 MISSING_ENTRY_POINT = "missing_entry_point"
@@ -75,8 +74,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SPACE = re.compile(r"\s+")
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a program did not pass; the fields are those of `rlcode.types.Verdict`."""
 
     error_type: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import marshal
 import os
 import socket
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import namespaces
-from .boxes import Remains
+from .boxes import UNSHARED, UP, Remains, unpack
 from .seat import Seat
 from .stops import SandboxBroken
 
@@ -89,10 +89,10 @@ class ForkServer:
                 env={**_PROGRAM_ENVIRONMENT, "PYTHONPATH": str(root)},
             )
         if mode == "userns":
-            self._expect("unshared")
+            self._expect(UNSHARED)
             namespaces.map_ids(self._process.pid)
             self._tell({"mapped": True})
-        self._expect("up")
+        self._expect(UP)
         self.generations = 3 if mode == "userns" else 1
         """Of its processes: launcher, keeper and server of one namespace, or one alone. Programs are below them."""
         self._out_of_memory = _OutOfMemory(mode)
@@ -120,7 +120,7 @@ class ForkServer:
         if self._ids is None and limits.disk_mb != self._disk_mb:  # a container has the one that it was made with
             self._disk_mb = limits.disk_mb
             self._tell({"disk_mb": limits.disk_mb})
-        self._tell({"run": {**vars(limits), "uid": uid, "core": self._seat.core()}}, fds)
+        self._tell({"run": {"limits": vars(limits), "uid": uid, "core": self._seat.core()}}, fds)
 
     def end(self) -> None:
         """Tell the server to kill the program."""
@@ -128,9 +128,7 @@ class ForkServer:
 
     def ended(self) -> tuple[Remains, bool]:
         """Wait until the program is cleared away; with whether it had to be killed."""
-        report = self._expect("ended")
-        killed = report.pop("killed")
-        return Remains(**report), killed
+        return unpack(self._receive("how a program ended"))
 
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel killed something for want of memory since the last time."""
@@ -138,21 +136,23 @@ class ForkServer:
 
     def _tell(self, message: dict[str, Any], fds: list[int] | None = None) -> None:
         try:
-            socket.send_fds(self._control, [json.dumps(message).encode()], fds or [])
+            socket.send_fds(self._control, [marshal.dumps(message)], fds or [])
         except OSError as error:
             raise SandboxBroken(f"the fork server is gone: {error}") from error
 
-    def _expect(self, key: str) -> Any:
+    def _expect(self, word: bytes) -> None:
+        said = self._receive(repr(word))
+        if said != word:
+            raise SandboxBroken(f"the fork server said {said[:200]!r} instead of {word!r}")
+
+    def _receive(self, what: str) -> bytes:
         try:
             data = self._control.recv(1 << 16)
         except OSError as error:
-            raise SandboxBroken(f"the fork server did not say {key!r}: {error}") from error
+            raise SandboxBroken(f"the fork server did not say {what}: {error}") from error
         if not data:
-            raise SandboxBroken(f"the fork server ended before it said {key!r}")
-        message = json.loads(data)
-        if key not in message:
-            raise SandboxBroken(f"the fork server said {str(message)[:200]} instead of {key!r}")
-        return message[key]
+            raise SandboxBroken(f"the fork server ended before it said {what}")
+        return data
 
 
 class _OutOfMemory:

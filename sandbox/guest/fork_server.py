@@ -3,12 +3,14 @@
 It never sees a test, a source or a result: only limits and file descriptors, which it hands to the new process.
 Started by the judge, as `python -m <package>.fork_server MODE FD` where FD is its socket.
 
-    judge → fork server   {"run": {limits, "uid", "core"}} with the descriptors: link, stdin, stdout, stderr
+    judge → fork server   {"run": {"limits", "uid", "core"}} with the descriptors: link, stdin, stdout, stderr
                           {"end": true}            the judge has had enough; not needed where the program ended
                           {"disk_mb": n}           MiB of the work folder from now on; only without a container
-    fork server → judge   {"ended": {"status", "killed", "cpu_s", "memory_mb", "leftover"}}
+    fork server → judge   what `boxes.pack` makes of the end of a program
 
 What can be done once is done before the fork: a new process has but its own limits to set and its rights to give up.
+Nor does the fork server do more than it must from one fork to the next: each page of memory that it writes to has to be
+copied. So orders are in the form of `marshal`, which is read without a line of Python.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import fcntl
 import gc
 import importlib
 import json
+import marshal
 import math
 import os
 import random
@@ -26,16 +29,18 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from . import candidate, kernel, namespaces, seccomp
-from .boxes import Box, ContainerBox, NamespaceBox
+from .boxes import UNSHARED, UP, Box, ContainerBox, NamespaceBox, pack
 
 CANDIDATE_FD = 3
 _PLACES = (CANDIDATE_FD, 0, 1, 2)
+_FDS = struct.Struct(f"@{len(_PLACES)}i")
+_SPACE_FOR_FDS = socket.CMSG_LEN(_FDS.size)
 MAX_MESSAGE = 1 << 16
 _MOST_FILES = 256
 _CPU_SLACK_S = 2
@@ -46,9 +51,9 @@ _WORN = 3
 # What programs import most; each is loaded once instead of in every program. The rest would cost each fork more than
 # the few programs that use it gain.
 _WARM = (  # noqa: SIM905
-    "abc array base64 bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum "
-    "fractions functools hashlib heapq io itertools json math numbers operator os random re statistics string struct "
-    "textwrap threading time traceback types typing unicodedata"
+    "abc array base64 bisect cmath collections collections.abc contextlib copy datetime decimal enum "
+    "fractions functools heapq io itertools json math numbers operator os random re statistics string struct "
+    "textwrap threading time types typing unicodedata"
 ).split()
 
 
@@ -66,6 +71,8 @@ class ForkServer:
         null = os.open(os.devnull, os.O_RDWR)
         self._own = (null, null, null, os.dup(2))
         self._core = -1
+        self._wanted: dict[str, Any] = {}
+        self._bounds: _Limits = []
         self._waiting = select.poll()
         self._waiting.register(control, select.POLLIN)
 
@@ -83,8 +90,8 @@ class ForkServer:
                 self._run(message["run"], fds)
         return None
 
-    def _run(self, order: dict[str, Any], fds: list[int]) -> None:
-        limits = _limits(order, self._box.extra_processes)
+    def _run(self, order: dict[str, Any], fds: Sequence[int]) -> None:
+        limits = self._limits_for(order["limits"])
         _place(fds)
         for fd in fds:
             os.close(fd)
@@ -99,8 +106,12 @@ class ForkServer:
         self._box.forked()
         _place(self._own)
         killed = self._wait(pid)
-        remains = self._box.close(pid)
-        self._control.send(json.dumps({"ended": {**vars(remains), "killed": killed}}).encode())
+        self._control.send(pack(self._box.close(pid), killed))
+
+    def _limits_for(self, wanted: dict[str, Any]) -> _Limits:
+        if wanted != self._wanted:
+            self._wanted, self._bounds = wanted, _limits(wanted, self._box.extra_processes)
+        return self._bounds
 
     def _wait(self, pid: int) -> bool:
         """Until the program ended (False) or the judge says so (True)."""
@@ -127,16 +138,16 @@ class ForkServer:
             gc.enable()
             candidate.run(self._link)
         except BaseException:  # whatever it was: this process must never go on as a fork server
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(1)
 
 
-def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    data, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, len(_PLACES))
+def _receive(control: socket.socket) -> tuple[dict[str, Any], Sequence[int]]:
+    data, passed, _, _ = control.recvmsg(MAX_MESSAGE, _SPACE_FOR_FDS)
     if not data:
         raise EOFError("the judge is gone")
-    return json.loads(data), fds
+    return marshal.loads(data), _FDS.unpack(passed[0][2]) if passed else ()
 
 
 def _place(fds: Sequence[int]) -> None:
@@ -145,13 +156,13 @@ def _place(fds: Sequence[int]) -> None:
         os.dup2(fd, number)
 
 
-def _limits(order: dict[str, Any], extra_processes: int) -> _Limits:
-    seconds = math.ceil(order["time_s"]) + _CPU_SLACK_S  # the judge's clock is exact; this is for when it is late
+def _limits(wanted: dict[str, Any], extra_processes: int) -> _Limits:
+    seconds = math.ceil(wanted["time_s"]) + _CPU_SLACK_S  # the judge's clock is exact; this is for when it is late
     return [
-        _bounded(resource.RLIMIT_AS, order["memory_mb"] << 20),
-        _bounded(resource.RLIMIT_FSIZE, (order["output_kb"] << 10) + 1),  # one byte over it shows that it was met
-        _bounded(resource.RLIMIT_NPROC, order["processes"] + extra_processes),
-        _bounded(resource.RLIMIT_NOFILE, order["open_files"]),
+        _bounded(resource.RLIMIT_AS, wanted["memory_mb"] << 20),
+        _bounded(resource.RLIMIT_FSIZE, (wanted["output_kb"] << 10) + 1),  # one byte over it shows that it was met
+        _bounded(resource.RLIMIT_NPROC, wanted["processes"] + extra_processes),
+        _bounded(resource.RLIMIT_NOFILE, wanted["open_files"]),
         _bounded(resource.RLIMIT_CPU, seconds, spare=1),  # the first sends SIGXCPU, which tells, the second SIGKILL
     ]
 
@@ -175,7 +186,7 @@ def _die_with_parent() -> None:
 def _enter_namespaces(control: socket.socket) -> None:
     """Become the first process of a PID namespace within new namespaces; the process that was stays as its parent."""
     namespaces.unshare()
-    control.send(json.dumps({"unshared": True}).encode())
+    control.send(UNSHARED)
     _receive(control)  # the judge has mapped our ids
     namespaces.enter()
     _die_with_parent()  # the change of ids undid it
@@ -238,7 +249,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    control.send(json.dumps({"up": True}).encode())
+    control.send(UP)
     want = _stay_behind() if mode == "userns" else 0
     box = NamespaceBox() if mode == "userns" else ContainerBox()
     seccomp.restrict()

@@ -30,7 +30,9 @@ def judge_functions(server: ForkServer, tests: FunctionTests, source: str, limit
     """
     execution = Execution(server, limits, stdin=b"")
     link = Link(execution)
-    ledger = Ledger(tests.sites, lambda: link.failure, lambda error: _is_unbound(error, link, tests))
+    ledger = Ledger(
+        tests.sites, lambda: link.failure, lambda error: link.is_under_test or _is_unbound(error, link, tests)
+    )
     try:
         ended = _load_and_test(link, tests, source, ledger)
     finally:
@@ -58,7 +60,7 @@ def _load_and_test(link: Link, tests: FunctionTests, source: str, ledger: Ledger
         with bounded_time(link.time_s, WAITS):
             remote = link.load(source, tests.names)
             with GUARD.watching(refuse, may_make_code=tests.may_make_code):
-                _run_tests(tests, remote, ledger)
+                _run_tests(link, tests, remote, ledger)
     except CandidateGone:
         ledger.escaped()
         return None
@@ -69,7 +71,7 @@ def _load_and_test(link: Link, tests: FunctionTests, source: str, ledger: Ledger
         raise
     except BaseException as error:  # a test may raise what it likes
         ledger.escaped()
-        failure = failure_from(error, unbound=_is_unbound(error, link, tests))
+        failure = failure_from(error, lambda error: _is_unbound(error, link, tests))
         if not link.has_answered and not link.is_loading:
             raise BadTests(f"{type(error).__name__} in the test before it asked the program: {error}") from error
         return failure
@@ -81,8 +83,6 @@ def _is_unbound(error: BaseException, link: Link, tests: FunctionTests) -> bool:
     over an empty answer, say."""
     if not (isinstance(error, NameError) and link.has_answered):
         return False
-    if isinstance(error, UnboundLocalError):  # it bears no name, but the code that raised it does bind it
-        return True
     return any(_binds(code, str(error.name)) for code in (tests.setup, *(code for code, _ in tests.tests)))
 
 
@@ -92,7 +92,7 @@ def _binds(code: types.CodeType, name: str) -> bool:
     return name in stores or any(_binds(part, name) for part in inner)
 
 
-def _run_tests(tests: FunctionTests, remote: dict[str, Any], ledger: Ledger) -> None:
+def _run_tests(link: Link, tests: FunctionTests, remote: dict[str, Any], ledger: Ledger) -> None:
     space: dict[str, Any] = {"__name__": "tests", LEDGER: ledger}
     try:
         space.update((module, importlib.import_module(module)) for module in tests.modules)
@@ -100,6 +100,7 @@ def _run_tests(tests: FunctionTests, remote: dict[str, Any], ledger: Ledger) -> 
         GUARD.run(tests.setup, space)
         space.update(remote)  # nothing may stand in for the program
         for code, is_check in tests.tests:
+            link.is_under_test = False
             GUARD.run(code, space)
             if is_check:
                 space[CHECK](remote[tests.names[0]])

@@ -16,6 +16,7 @@ import random
 import resource
 import select
 import sys
+import time
 from typing import Any
 
 from . import kernel, wire
@@ -30,6 +31,8 @@ from .tally import Tally
 MODES = ("container", "userns")
 MAX_MEMORY = 1 << 30
 """Address space of the judge: a program's answer must not fill the machine's memory."""
+MOST_S_AT_ONCE = 0.1
+"""Seconds on the clock after which no further program of a frame is begun."""
 _ASK_FOR_PARENT_MS = 1000
 
 
@@ -57,6 +60,18 @@ def answer(server: ForkServer, request: dict[str, Any]) -> dict[str, Any]:
     return {"id": request["id"], "verdict": tally.verdict(), "anomaly": anomaly}
 
 
+def answer_some(server: ForkServer, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The answers to the first of some requests, at least one. What is left waits for no slow program here, and comes
+    into no place that is not clean."""
+    answers: list[dict[str, Any]] = []
+    started = time.monotonic()
+    for request in requests:
+        answers.append(answer(server, request))
+        if answers[-1].get("anomaly") or time.monotonic() - started > MOST_S_AT_ONCE:
+            break
+    return answers
+
+
 def _seed() -> None:
     """Have tests that throw dice throw the same for every program: a verdict is no matter of luck."""
     random.seed(0)
@@ -80,7 +95,8 @@ def serve(server: ForkServer, requests: int, answers: int, mode: str) -> None:
             request = wire.read(lambda size: os.read(requests, min(size, 1 << 20)))
         except wire.WireError:
             return
-        _send(answers, answer(server, request))
+        several = request.get("requests")
+        _send(answers, {"answers": answer_some(server, several)} if several else answer(server, request))
 
 
 def main() -> int:

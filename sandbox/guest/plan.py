@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from .asserts import Rewriter, as_one_site, can_fail, dependent_names, makes_code, mentions
+from .asserts import Rewriter, always_read, as_one_site, can_fail, dependent_names, makes_code, mentions
 from .codec import CannotCross, Codec
 from .comparison import COMPARISONS, LINES
 from .stops import BadTests
@@ -26,6 +26,8 @@ _FIELDS = ("kind", "code", "stdin", "expected_stdout", "arguments", "expected")
 _MOST_PLANS, _MOST_CHARACTERS = 1024, 1 << 24
 _RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
 _NOT_FOR_TESTS = {"antigravity", "this", "idlelib", "turtle", "turtledemo"}  # importing them does something
+_MODULES = sys.stdlib_module_names - _NOT_FOR_TESTS
+_DEFINING = {"exec", "eval", "globals", "locals", "vars", "setattr", "__builtins__", "sys"}
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,9 @@ def _function_tests(names: list[str], setup: str, codes: list[tuple[str, bool]])
         if is_check and _check_function(tree) is None:
             raise BadTests("a test of the kind 'check' does not define check(candidate)")
     remote = dependent_names([setup_tree, *trees], {*names, *_candidate_parameters(trees)})
-    modules = _forgotten_modules([setup_tree, *trees], names)
+    forgotten = _forgotten([setup_tree, *trees], names)
+    _refuse_undefined(forgotten, [setup_tree, *trees])
+    modules = sorted(forgotten & _MODULES)
     may_make_code = makes_code([setup_tree, *trees], remote)
     sites: list[str] = []
     setup_code = _compile(Rewriter(remote, sites).rewrite(setup_tree), "<test_setup>")
@@ -263,14 +267,34 @@ def _candidate_parameters(trees: Iterable[ast.Module]) -> set[str]:
     return {check.args.args[0].arg for tree in trees if (check := _check_function(tree)) is not None}
 
 
-def _forgotten_modules(trees: list[ast.Module], names: list[str]) -> list[str]:
-    """Names that nothing defines and that the standard library has as modules. They must never be looked up in the
-    program, which could put there what it likes."""
+def _refuse_undefined(forgotten: set[str], trees: list[ast.Module]) -> None:
+    """A name that has no value whatever the program answers is the test's fault; elsewhere an answer led there."""
+    read: set[str] = set()
+    for tree in trees:
+        read |= always_read(tree.body)
+        check = _check_function(tree)
+        if check is not None:
+            read |= always_read(check.body)
+    undefined = sorted(name for name in (read & forgotten) - _MODULES if not name.startswith("__"))
+    if undefined and not any(_may_define_more(node) for tree in trees for node in ast.walk(tree)):
+        raise BadTests(f"NameError in the test itself: name {undefined[0]!r} is not defined")
+
+
+def _may_define_more(node: ast.AST) -> bool:
+    """`from module import *`, and what gets at names by their text."""
+    if isinstance(node, ast.Name):
+        return node.id in _DEFINING
+    return isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+
+
+def _forgotten(trees: list[ast.Module], names: list[str]) -> set[str]:
+    """Names that nothing defines. They must never be looked up in the program, which could put there what it likes."""
     nodes = [node for tree in trees for node in ast.walk(tree)]
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     defined = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     defined |= {node.arg for node in nodes if isinstance(node, ast.arg)}
     defined |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     defined |= {(node.asname or node.name).partition(".")[0] for node in nodes if isinstance(node, ast.alias)}
-    forgotten = used - defined - set(names) - set(dir(builtins))
-    return sorted(forgotten & sys.stdlib_module_names - _NOT_FOR_TESTS)
+    defined |= {n.name for n in nodes if isinstance(n, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and n.name}
+    defined |= {node.rest for node in nodes if isinstance(node, ast.MatchMapping) and node.rest}
+    return used - defined - set(names) - set(dir(builtins))

@@ -308,6 +308,8 @@ class Link:
         """Whether the program has yet to come to its end as a module."""
         self.has_answered = False
         """Whether a test can have met an answer: what goes wrong in the test then may be the answer's fault."""
+        self.is_under_test = False
+        """Whether the test that runs now has asked the program: where it goes then may be the answer's doing."""
         self.failure: Failure | None = None
         """Why the program can't be asked any more."""
         self.finished = False
@@ -409,7 +411,7 @@ class Link:
                 self.give_up(Failure(WRONG_ANSWER, f"an answer that can't be handed back: {error}"))
             raise BadTests(f"an argument can't be handed to the program: {error}") from None
         self._send(body)
-        self.has_answered = True
+        self.has_answered = self.is_under_test = True
         try:
             return self._take_reply(self._asked)
         except (StopIteration, StopAsyncIteration) as error:

@@ -13,6 +13,9 @@ The judge first sends `{"ready": {"python": "3.11.2", "mode": "container"}}`. Th
 `limits`). `anomaly` is a sentence when something was left over that could not be cleaned: the verdict counts, but
 the host must replace the worker. A judge that can't judge (a test that does not compile, say) answers with
 `{"id": 7, "error": "..."}`: that is the problem's fault, not the program's.
+
+Several requests may come in one frame, `{"requests": [...]}`, and are answered in one, `{"answers": [...]}`: the first
+of them at least. The judge leaves out what comes after a program that took long or left something over.
 """
 
 from __future__ import annotations

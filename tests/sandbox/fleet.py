@@ -54,6 +54,8 @@ class FakeWorker:
         self.started = False
         self.killed = threading.Event()
         self.requests: list[dict[str, Any]] = []
+        self.together: list[int] = []
+        """How many requests came in each frame that held several."""
 
     def suits(self, limits: Limits) -> bool:
         return limits.disk_mb == self.made_for.disk_mb
@@ -66,6 +68,9 @@ class FakeWorker:
     def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         if self.killed.is_set():
             raise WorkerLost("it was killed before")
+        if "requests" in request:
+            self.together.append(len(request["requests"]))
+            return {"answers": [self.ask(one, timeout_s) for one in request["requests"]]}
         if self.fleet.remember:
             self.requests.append(request)
         is_control = request["problem"]["entry_point"] == "control"

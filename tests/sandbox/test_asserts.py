@@ -238,6 +238,28 @@ def test_a_test_that_can_fail_without_an_assert_of_its_own_counts_for_one(code: 
     assert plan.functions.sites == [code, "assert f(2) == 3"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert f(1) == 1 or missing",
+        "assert f(1) == 1, missing",
+        "assert 0 < f(1) < missing",
+        "assert [missing for x in f(1)] == []",
+        "if not f(1): assert missing",
+        "while not f(1): missing\nassert f(1)",
+        "try: known\nexcept NameError: known = 1\nassert f(1) == known",
+        "match f(1):\n    case [first, *rest]: pass\nassert first != rest",
+        "from math import *\nassert f(1) == sqrt(1)",
+        "exec('x = 1')\nassert f(1) == x",
+        "if f(1): raise ValueError\nassert missing",
+        "g = lambda: missing\nassert f(1)",
+        "def g(): return missing\nassert f(1)",
+    ],
+)
+def test_a_name_that_is_not_looked_up_in_any_case_is_left_to_the_run(code: str) -> None:
+    assert plan_for(problem(code)).size
+
+
 def test_a_test_may_run_its_own_text_as_code() -> None:
     plan = plan_for(problem("for text in ['1+1']:\n    assert f(text) == eval(text)"))
     assert plan.functions is not None

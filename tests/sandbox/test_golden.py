@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rlcode.errors import DataError
 from rlcode.types import ErrorType, Problem
 from sandbox.guest.classify import ERROR_TYPES
 from sandbox.protocol import Sandbox
@@ -252,6 +253,47 @@ def test_modules_that_a_test_forgot_to_import_come_from_the_judge(lone: Sandbox)
     )
     assert right.passed
     assert forged.error_type is E.WRONG_ANSWER
+
+
+ODD = "def f(x): return 'odd'"
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        ("if candidate(2) == 4:\n    assert candidate(3) == 6\nelse:\n    assert missing", "name 'missing' is not"),
+        ("assert candidate(3) == 6 or missing(candidate(3))", "name 'missing' is not"),
+        ("try:\n    candidate(3) + 1\nexcept TypeError:\n    missing", "name 'missing' is not"),
+        ("for x in range(3):\n    if candidate(x) != 2 * x: import no_such", "No module named 'no_such'"),
+        ("while candidate(2) != 4:\n    from math import no_such", "cannot import name 'no_such'"),
+    ],
+)
+def test_a_fault_of_a_test_that_only_odd_answers_lead_to_is_a_wrong_answer(lone: Sandbox, test: str, says: str) -> None:
+    right, odd = judge(lone, check(f"{test}\nassert candidate(1) == 2"), "def f(x): return 2 * x", ODD)
+    assert right.passed
+    assert odd.error_type is E.WRONG_ANSWER
+    assert says in odd.detail
+    assert odd.tests_passed == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        (asserts("assert f(1) == 2", setup="import no_such"), "No module named 'no_such'"),
+        (asserts("assert f(1) == 2", setup="x = missing"), "name 'missing' is not defined"),
+        (asserts("assert missing == f(1)"), "name 'missing' is not defined"),
+        (asserts("assert f(1) == missing"), "name 'missing' is not defined"),
+        (check("x = candidate(1)\nassert abs(x - missing) < 1 or x is None"), "name 'missing' is not defined"),
+        (asserts("assert f(1) == 2", "import no_such\nassert f(1) == 2"), "No module named 'no_such'"),
+        (asserts("assert f(1) == 2", "assert f(missing) == 2"), "name 'missing' is not defined"),
+        (check("assert candidate(1) == 2\nimport no_such"), "No module named 'no_such'"),
+    ],
+)
+def test_a_test_that_fails_whatever_the_program_answers_is_the_problems_fault(
+    lone: Sandbox, problem: Problem, says: str
+) -> None:
+    with pytest.raises(DataError, match=says):
+        judge(lone, problem, ODD)
 
 
 def test_time_limits_count_each_case_of_a_script_for_itself(lone: Sandbox) -> None:

@@ -364,6 +364,18 @@ def test_a_checker_that_can_not_work_is_the_problems_fault(lone: Sandbox, checke
         list(lone.judge([job]))
 
 
+def test_a_fault_of_a_checker_that_only_odd_answers_lead_to_is_a_wrong_answer(lone: Sandbox) -> None:
+    checker = "def check(given, got, expected):\n    return got == expected or no_such_name"
+    for problem, right, odd in (
+        (printing("", "1", checker=checker), "print(1, end='')", "print(2)"),
+        (calls(([1], 1), checker=checker), "def f(x): return x", "def f(x): return 2"),
+    ):
+        good, bad = judge(lone, problem, right, odd)
+        assert good.passed
+        assert bad.error_type is E.WRONG_ANSWER
+        assert bad.detail == "NameError in the test: name 'no_such_name' is not defined"
+
+
 # The page for users.
 
 PAGE = (Path(__file__).parents[2] / "docs/problems.md").read_text(encoding="utf-8")

@@ -93,6 +93,18 @@ def test_the_control_program_passes(worker: LocalWorker) -> None:
     assert answer["anomaly"] is None
 
 
+def test_several_requests_come_in_one_frame_and_a_slow_program_holds_up_none_after_it(worker: LocalWorker) -> None:
+    several = [request_for(number, CONTROL) for number in range(4)]
+    answers = worker.ask({"requests": several}, 30)["answers"]
+    assert [answer["id"] for answer in answers] == list(range(4))[: len(answers)]
+    assert all(answer["verdict"]["tests_passed"] == 1 for answer in answers)
+    slow = Job(
+        asserts("assert f(1) == 1"), Program("import time\ntime.sleep(0.3)\ndef f(x): return x", "test"), Limits()
+    )
+    answers = worker.ask({"requests": [request_for(7, slow), *several]}, 30)["answers"]
+    assert [answer["id"] for answer in answers] == [7]
+
+
 def test_tests_that_can_not_be_run_are_an_error_of_the_problem(worker: LocalWorker) -> None:
     bad = Job(asserts("assert True"), Program("def f(x): return x", "test"), Limits())
     assert "no assert" in worker.ask(request_for(1, bad), 30)["error"]
@@ -177,9 +189,9 @@ def test_where_it_can_not_run_the_reason_is_said(monkeypatch: pytest.MonkeyPatch
 def test_tests_that_can_not_be_run_leave_no_descriptors_open(worker: LocalWorker) -> None:
     assert worker._process is not None
     resource.prlimit(worker._process.pid, resource.RLIMIT_NOFILE, (64, 64))
-    bad = Job(asserts("assert nothing == f(1)"), Program("def f(x): return 1", "test"), Limits())
+    bad = Job(asserts("import no_such\nassert f(1) == 1"), Program("def f(x): return 1", "test"), Limits())
     for number in range(40):
-        assert "NameError" in worker.ask(request_for(number, bad), 20)["error"]
+        assert "ModuleNotFoundError" in worker.ask(request_for(number, bad), 20)["error"]
     assert worker.ask(request_for(99, CONTROL), 20)["verdict"]["error_type"] is None
 
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.queued_jobs import resident_mb
 from rlcode.errors import ConfigError, DataError, SandboxError
 from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind, Unscored, Verdict
-from sandbox.keeper import CONTROL_TRIES, OUTSIDE_LOSSES, START_TRIES, watchdog_s
+from sandbox.keeper import CONTROL_TRIES, MOST_AT_ONCE, OUTSIDE_LOSSES, SOON_S, START_TRIES, watchdog_s
 from sandbox.pool import MOST_PENDING, QUEUED_PER_WORKER, WorkerPool, open_sandbox
 from sandbox.protocol import Job, Sandbox
 from sandbox.spare import Spare
@@ -204,6 +204,96 @@ def test_a_program_that_takes_two_workers_down_is_forbidden_and_hurts_no_other()
     assert after.passed
     # The second loss was in a worker that had judged nothing but the control program.
     assert [request["source"] for request in fleet.made[1].requests][1:] == ["bomb"]
+
+
+def test_programs_that_are_soon_done_travel_together_with_a_bound() -> None:
+    fleet = Fleet()
+    sources = [str(number) for number in range(200)]
+    judge(fleet, *map(job, sources))
+    (worker,) = fleet.made
+    assert [request["source"] for request in worker.requests[1:]] == sources
+    assert max(worker.together) == MOST_AT_ONCE
+    assert len(worker.together) < 100
+
+
+def test_slow_programs_travel_alone() -> None:
+    def slow(worker: FakeWorker, source: str) -> dict[str, Any]:
+        time.sleep(2 * SOON_S)
+        return {"verdict": PASSED}
+
+    fleet = Fleet(slow)
+    judge(fleet, *[job()] * 20)
+    assert not fleet.made[0].together
+
+
+def test_of_programs_that_lost_their_worker_together_only_the_one_that_did_it_is_forbidden() -> None:
+    def bomb(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return lost(worker, source) if source in ("30", "77") else {"verdict": {**PASSED, "stdout": source}}
+
+    fleet = Fleet(bomb)
+    results = judge(fleet, *[job(str(number)) for number in range(100)], workers=2)
+    assert any(worker.together for worker in fleet.made)
+    for number, result in enumerate(results):
+        assert isinstance(result, Verdict)
+        assert (result.error_type is ErrorType.FORBIDDEN) == (number in (30, 77))
+        assert result.stdout == ("" if number in (30, 77) else str(number))
+
+
+def test_programs_that_were_killed_from_outside_together_all_get_their_verdicts() -> None:
+    def killed_once(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return killed(worker, source) if source == "50" and worker.number == 0 else passing(worker, source)
+
+    results = judge(Fleet(killed_once), *[job(str(number)) for number in range(100)])
+    assert all(isinstance(result, Verdict) and result.passed for result in results)
+
+
+def test_a_program_that_a_worker_left_out_is_judged_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = FakeWorker.ask
+
+    def first_alone(worker: FakeWorker, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        several = request.get("requests")
+        return {"answers": [ask(worker, several[0], timeout_s)]} if several else ask(worker, request, timeout_s)
+
+    monkeypatch.setattr(FakeWorker, "ask", first_alone)
+    fleet = Fleet(lambda worker, source: {"verdict": {**PASSED, "stdout": source}})
+    sources = [str(number) for number in range(100)]
+    results = judge(fleet, *map(job, sources), workers=2)
+    assert [result.stdout for result in results if isinstance(result, Verdict)] == sources
+    assert sum(len(worker.requests) - 1 for worker in fleet.made) == 100
+
+
+def test_tests_that_can_not_be_judged_do_no_harm_to_programs_beside_them() -> None:
+    def bad(worker: FakeWorker, source: str) -> dict[str, Any]:
+        return {"error": "line 3"} if source == "60" else passing(worker, source)
+
+    fleet = Fleet(bad)
+    with pool(fleet) as sandbox:
+        results = sandbox.judge(job(str(number)) for number in range(100))
+        before = [next(results) for _ in range(60)]
+        with pytest.raises(DataError, match="line 3"):
+            next(results)
+    assert all(isinstance(result, Verdict) and result.passed for result in before)
+    assert fleet.made[0].together
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"answers": []}, {"answers": {}}, {"answers": [{"id": 0}]}, {"answers": [{"id": 0}] * 99}],
+    ids=str,
+)
+def test_answers_to_several_that_no_judge_gives_are_not_taken(
+    answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = FakeWorker.ask
+
+    def nonsense(worker: FakeWorker, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        return answer if "requests" in request else ask(worker, request, timeout_s)
+
+    monkeypatch.setattr(FakeWorker, "ask", nonsense)
+    fleet = Fleet()
+    results = judge(fleet, *[job()] * 20)
+    assert all(isinstance(result, Verdict) and result.passed for result in results)
+    assert len(fleet.made) > 1
 
 
 @pytest.mark.parametrize("control", [wrong, lost], ids=["judged wrong", "lost"])
@@ -452,6 +542,29 @@ def test_a_caller_that_stops_early_leaves_the_pool_usable() -> None:
         for _ in sandbox.judge(job() for _ in range(1000)):
             break
         assert len(list(sandbox.judge([job()] * 5))) == 5
+
+
+def test_jobs_that_nobody_waits_for_any_more_are_not_judged() -> None:
+    release = threading.Event()
+
+    def first_waits(worker: FakeWorker, source: str) -> dict[str, Any]:
+        if source == "0":
+            assert release.wait(20)
+        return {"verdict": PASSED}
+
+    fleet = Fleet(first_waits)
+    with pool(fleet) as sandbox:
+        feeder = threading.Thread(target=lambda: list(sandbox.judge([job("0")])))
+        feeder.start()
+        assert eventually(lambda: len(fleet.made) == 1 and len(fleet.made[0].requests) == 2)
+        known = job(None)  # has its result at once, so the caller gets to go
+        results = sandbox.judge([known, *[job("unwanted")] * 5])
+        next(results)
+        results.close()
+        release.set()
+        feeder.join()
+        list(sandbox.judge([job("wanted")]))
+    assert [request["source"] for request in fleet.made[0].requests[1:]] == ["0", "wanted"]
 
 
 def test_an_error_in_the_callers_jobs_comes_through() -> None:
