@@ -6,7 +6,7 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
@@ -18,8 +18,6 @@ from sandbox.protocol import Job, Sandbox
 MOST_IN_FLIGHT = 1024
 """Answers of one caller that are taken and not yet handed back: a few blocks of an engine, so that neither side waits
 for the other's bursts."""
-JUDGES_PER_WORKER = 2
-"""Programs that are with the sandbox, for each of its workers: one that runs and one that is ready to follow."""
 _BATCH = 32
 _LOOK_S = 0.2
 
@@ -87,7 +85,7 @@ class Judging(Generic[Item]):
         self._answers: queue.SimpleQueue[tuple[Item, Answer | Submission]] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._extracting = ThreadPoolExecutor(1, thread_name_prefix="extraction")
-        self._judges = ThreadPoolExecutor(JUDGES_PER_WORKER * sandbox.workers, thread_name_prefix="judging")
+        self._with_sandbox: dict[Future[Verdict | Unscored], tuple[Item, Program]] = {}
 
     def judge(
         self,
@@ -122,7 +120,8 @@ class Judging(Generic[Item]):
     def close(self) -> None:
         """Give up what is in flight. What the sandbox has under way ends by itself, or when the sandbox is closed."""
         self._extracting.shutdown(wait=True, cancel_futures=True)
-        self._judges.shutdown(wait=False, cancel_futures=True)
+        for future in list(self._with_sandbox):
+            future.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -147,8 +146,8 @@ class Judging(Generic[Item]):
                     return None
                 continue
             self.in_flight -= 1
-            judged: Judged[Item] = done.result()
-            return judged
+            outcome = _result(done)
+            return Judged(*self._with_sandbox.pop(done), outcome)
 
     def _extract_ready(self) -> None:
         """Extract what is waiting now, without a wait for more: what came since it was asked for goes along."""
@@ -157,15 +156,20 @@ class Judging(Generic[Item]):
         for item, answer in batch:
             program = answer.program if isinstance(answer, Submission) else next(found)
             job = Job(answer.problem, program, answer.problem.limits_in(self._limits))
-            self._judges.submit(self._judge_one, item, job).add_done_callback(self._finished.put)
-
-    def _judge_one(self, item: Item, job: Job) -> Judged[Item]:
-        (outcome,) = self._sandbox.judge([job])
-        return Judged(item, job.program, outcome)
+            future = self._sandbox.submit(job)
+            self._with_sandbox[future] = item, program
+            future.add_done_callback(self._finished.put)
 
     def _pass_failure_on(self, extraction: Future[None]) -> None:
         if not extraction.cancelled() and extraction.exception() is not None:
             self._finished.put(extraction)  # to ask for its result raises what went wrong
+
+
+def _result(done: Future[Any]) -> Any:
+    try:
+        return done.result()
+    except CancelledError:
+        raise SandboxError("the sandbox was closed") from None
 
 
 def _ready(waiting: queue.SimpleQueue[Item]) -> Iterator[Item]:

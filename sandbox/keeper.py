@@ -271,9 +271,11 @@ class Keeper:
             wire.TooLong: several jobs do not fit a frame.
         """
         requests = [request_for(next(self._ids), job) for job in jobs]
-        answers = self._exchange(worker, requests, jobs)
-        if self._stopped.is_set():
-            raise SandboxError("the sandbox was closed")
+        try:
+            answers = self._exchange(worker, requests, jobs)
+        finally:
+            if self._stopped.is_set():  # which kills the worker
+                raise SandboxError("the sandbox was closed") from None
         if not 0 < len(answers) <= len(jobs):
             raise WorkerLost(f"{len(answers)} answers to {len(jobs)} requests")
         return [self._read(*parts) for parts in zip(answers, requests, jobs, strict=False)]

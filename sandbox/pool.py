@@ -33,21 +33,23 @@ MOST_PENDING = 1024
 """Results of one caller that may wait behind a slow one."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Task:
-    """A job that waits for a worker, its key in the cache, and where its result goes."""
+    """A job that waits for a worker, its key in the cache, and those who wait for its result."""
 
     job: Job
     key: bytes | None
-    future: Future[Result]
+    waiters: list[Future[Result]]
+
+    def is_wanted(self) -> bool:
+        return not all(future.cancelled() for future in self.waiters)
 
 
 class _Window:
     """The jobs of one caller that were taken and not yet yielded: bounded in what runs and in what waits."""
 
     def __init__(self, most_unfinished: int) -> None:
-        self.pending: deque[tuple[bytes | None, Future[Result]]] = deque()
-        self._by_key: dict[bytes, Future[Result]] = {}
+        self.pending: deque[Future[Result]] = deque()
         self._most_unfinished = most_unfinished
         self._unfinished = 0
         self._finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
@@ -57,25 +59,10 @@ class _Window:
             self.wait()
         return self._unfinished < self._most_unfinished and len(self.pending) < MOST_PENDING
 
-    def add(self, future: Future[Result], key: bytes | None = None) -> None:
-        """With a `key`, the future is found by `twin` until it is taken."""
-        self.pending.append((key, future))
-        if key is not None:
-            self._by_key.setdefault(key, future)
+    def add(self, future: Future[Result]) -> None:
+        self.pending.append(future)
         self._unfinished += 1
         future.add_done_callback(self._finished.put)
-
-    def twin(self, key: bytes) -> Future[Result] | None:
-        return self._by_key.get(key)
-
-    def first_is_done(self) -> bool:
-        return self.pending[0][1].done()
-
-    def take(self) -> Future[Result]:
-        key, future = self.pending.popleft()
-        if key is not None:
-            self._by_key.pop(key, None)
-        return future
 
     def wait(self) -> None:
         """Until one more job is finished."""
@@ -122,6 +109,7 @@ class WorkerPool:
         ]
         self._idle = list(self._keepers)
         self._queue: deque[_Task] = deque()
+        self._under_way: dict[bytes, _Task] = {}
         self._taking = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"sandbox-{backend}")
 
@@ -130,16 +118,31 @@ class WorkerPool:
         stream, window = iter(jobs), _Window(QUEUED_PER_WORKER * self.workers)
         try:
             while True:
-                self._feed(stream, window)
+                while window.has_room() and (job := next(stream, None)) is not None:
+                    window.add(self.submit(job))
                 if not window.pending:
                     return
-                if window.first_is_done():
-                    yield self._result(window.take())
+                if window.pending[0].done():
+                    yield self._result(window.pending.popleft())
                 else:
                     window.wait()
         finally:
-            for _, future in window.pending:
+            for future in window.pending:
                 future.cancel()
+
+    def submit(self, job: Job) -> Future[Result]:
+        """See `sandbox.protocol.Sandbox.submit`. With a cache, only what is neither known nor under way is judged."""
+        if job.program.source is None:
+            return _known(self._no_code(job))
+        if self._cache is None:
+            return self._enqueue(job, None)
+        key = key_of(job, self.backend, self._runs_in)
+        if (twin := self._join_twin(key)) is not None:
+            self._cache.count_shared()
+            return twin
+        if (verdict := self._cache.get(key)) is not None:
+            return _known(verdict)
+        return self._enqueue(job, key)
 
     def close(self) -> None:
         """Stop all workers and leave nothing behind; whoever still judges gets a SandboxError. Can be called twice."""
@@ -148,7 +151,8 @@ class WorkerPool:
             self._spare.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
         while self._queue:
-            self._queue.popleft().future.cancel()
+            for future in self._queue.popleft().waiters:
+                future.cancel()
         self._stop_all()  # a worker that was being started meanwhile
 
     def __enter__(self) -> Self:
@@ -157,38 +161,27 @@ class WorkerPool:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _feed(self, stream: Iterator[Job], window: _Window) -> None:
-        """Take jobs while workers may become free for them."""
-        while window.has_room():
-            job = next(stream, None)
-            if job is None:
-                return
-            if job.program.source is None:
-                window.add(_known(self._no_code(job)))
-            elif self._cache is None:
-                window.add(self._submit(job))
-            else:
-                self._recall_or_submit(job, window, self._cache)
+    def _join_twin(self, key: bytes) -> Future[Result] | None:
+        with self._taking:
+            task = self._under_way.get(key)
+            if task is None or not task.is_wanted():
+                return None
+            future: Future[Result] = Future()
+            task.waiters.append(future)
+            return future
 
-    def _recall_or_submit(self, job: Job, window: _Window, cache: VerdictCache) -> None:
-        """Judge only what is neither known nor under way."""
-        key = key_of(job, self.backend, self._runs_in)
-        if (twin := window.twin(key)) is not None:
-            cache.count_shared()
-            window.add(twin)
-        elif (verdict := cache.get(key)) is not None:
-            window.add(_known(verdict))
-        else:
-            window.add(self._submit(job, key), key)
-
-    def _submit(self, job: Job, key: bytes | None = None) -> Future[Result]:
-        task = _Task(job, key, Future())
-        self._queue.append(task)
+    def _enqueue(self, job: Job, key: bytes | None) -> Future[Result]:
+        future: Future[Result] = Future()
+        task = _Task(job, key, [future])
+        with self._taking:
+            self._queue.append(task)
+            if key is not None:
+                self._under_way[key] = task
         try:
             self._threads.submit(self._judge_some)
         except RuntimeError:  # the threads were shut down
             raise SandboxError("the sandbox is closed") from None
-        return task.future
+        return future
 
     def _judge_some(self) -> None:
         """Judge what is first in the queue; nothing where another thread took this one's along."""
@@ -208,11 +201,11 @@ class WorkerPool:
             self._put_back(tasks[len(judgements) :])
         except BaseException as error:  # noqa: BLE001  whatever it was: somebody waits for each result
             for task in tasks:
-                _finish(task.future, error)
+                self._finish(task, error)
 
     def _first(self) -> _Task | None:
         """The first of the queue that somebody still waits for."""
-        while self._queue and self._queue[0].future.cancelled():
+        while self._queue and not self._queue[0].is_wanted():
             self._queue.popleft()
         return self._queue[0] if self._queue else None
 
@@ -235,7 +228,14 @@ class WorkerPool:
         result = judgement.result
         if self._cache is not None and task.key is not None and judgement.is_clean and isinstance(result, Verdict):
             self._cache.put(task.key, result)
-        _finish(task.future, result)
+        self._finish(task, result)
+
+    def _finish(self, task: _Task, result: Result | BaseException) -> None:
+        with self._taking:  # from now on no twin joins
+            if task.key is not None and self._under_way.get(task.key) is task:
+                del self._under_way[task.key]
+        for future in task.waiters:
+            _set(future, result)
 
     def _take(self, limits: Limits) -> Keeper:
         """An idle keeper, which there is since they are as many as the threads: one whose worker suits, else one
@@ -270,7 +270,7 @@ class WorkerPool:
             thread.join()
 
 
-def _finish(future: Future[Result], result: Result | BaseException) -> None:
+def _set(future: Future[Result], result: Result | BaseException) -> None:
     """Unless it is finished, or nobody waits for it any more."""
     if future.done() or not future.set_running_or_notify_cancel():
         return

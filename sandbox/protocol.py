@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -30,6 +31,17 @@ class Sandbox(Protocol):
     image_digest: str
     """What the programs ran in; empty where there is no image."""
     workers: int
+
+    def submit(self, job: Job) -> Future[Verdict | Unscored]:
+        """Queue one job and give its result to come. One that is cancelled before a worker took it is not judged.
+
+        How many are queued is the caller's to bound. The result raises what `judge` raises, and CancelledError when the
+        sandbox is closed. Safe to call from several threads at once.
+
+        Raises:
+            SandboxError: the sandbox is closed.
+        """
+        ...
 
     def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict | Unscored]:
         """Yield one result for each job, in the order of the jobs, while later ones run.

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -45,9 +46,14 @@ class Scripted:
     backend: str = "scripted"
     image_digest: str = ""
 
+    def __post_init__(self) -> None:
+        self.threads = ThreadPoolExecutor(2 * self.workers)
+
+    def submit(self, job: Job) -> Future[Verdict | Unscored]:
+        return self.threads.submit(self.act, job.program.source or "")
+
     def judge(self, jobs: Iterable[Job]) -> Iterator[Verdict | Unscored]:
-        for one in jobs:
-            yield self.act(one.program.source or "")
+        return (future.result() for future in [self.submit(job) for job in jobs])
 
     def close(self) -> None: ...
 

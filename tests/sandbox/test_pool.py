@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.queued_jobs import resident_mb
 from rlcode.errors import ConfigError, DataError, SandboxError
 from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind, Unscored, Verdict
+from sandbox.cache import open_cache
 from sandbox.keeper import CONTROL_TRIES, MOST_AT_ONCE, OUTSIDE_LOSSES, SOON_S, START_TRIES, watchdog_s
 from sandbox.pool import MOST_PENDING, QUEUED_PER_WORKER, WorkerPool, open_sandbox
 from sandbox.protocol import Job, Sandbox
@@ -593,3 +595,39 @@ def test_a_pool_is_a_sandbox() -> None:
     with pool(Fleet()) as sandbox:
         contract: Sandbox = sandbox
         assert (contract.backend, contract.workers, contract.image_digest) == ("fake", 1, "sha256:1")
+
+
+def test_a_twin_that_another_caller_has_under_way_is_not_judged_again(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def waits(worker: FakeWorker, source: str) -> dict[str, Any]:
+        gate.wait(10)
+        return passing(worker, source)
+
+    fleet = Fleet(waits)
+    with (
+        open_cache(str(tmp_path / "verdicts.sqlite")) as cache,
+        pool(fleet, workers=2, cache=cache) as sandbox,
+    ):
+        futures = [sandbox.submit(job("same")) for _ in range(5)]
+        futures[0].cancel()
+        gate.set()
+        results = [future.result(10) for future in futures[1:]]
+    assert all(isinstance(result, Verdict) and result.passed for result in results)
+    assert [request["source"] for worker in fleet.made for request in worker.requests].count("same") == 1
+
+
+def test_a_job_that_nobody_waits_for_any_more_is_not_judged() -> None:
+    gate = threading.Event()
+
+    def waits(worker: FakeWorker, source: str) -> dict[str, Any]:
+        gate.wait(10)
+        return passing(worker, source)
+
+    fleet = Fleet(waits)
+    with pool(fleet) as sandbox:
+        first, left, last = (sandbox.submit(job(source)) for source in ("first", "left", "last"))
+        left.cancel()
+        gate.set()
+        assert [future.result(10) for future in (first, last)]
+    assert "left" not in [request["source"] for worker in fleet.made for request in worker.requests]
