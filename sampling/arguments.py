@@ -51,7 +51,9 @@ class EngineArguments:
         choices=["adapter", "merged"],
     )
     engine_batch_size: int = option(64, "transformers only: completions decoded together")
-    engine_max_model_length: int = option(2048, "vllm only: longest prompt plus completion, in tokens")
+    engine_max_model_length: int = option(
+        2048, "vllm only: longest prompt plus completion, in tokens; at most what the model has"
+    )
     engine_max_lora_rank: int = option(64, "vllm only: highest rank of an adapter that it may get")
     engine_gpu_memory_utilization: float = option(0.9, "vllm only: share of the GPU's memory that it takes")
     engine_urls: list[str] = option([], "vllm-server only: URLs of the servers that `rlcode serve` started")

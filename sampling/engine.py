@@ -104,7 +104,7 @@ class EngineSettings:
     batch_size: int = 64
     """`transformers` only: completions decoded together."""
     max_model_length: int = 2048
-    """`vllm` only: longest prompt plus completion, in tokens."""
+    """`vllm` only: longest prompt plus completion, in tokens; less where the model has fewer positions."""
     max_lora_rank: int = 64
     """`vllm` only: highest rank of an adapter."""
     gpu_memory_utilization: float = 0.9

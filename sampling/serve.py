@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000, help="default 8000")
     parser.add_argument("--max_lora_rank", type=int, default=64, help="highest rank of an adapter (default 64)")
     parser.add_argument("--max_model_length", type=int, default=2048, help="prompt plus completion (default 2048)")
+    parser.add_argument("--tensor_parallel_size", type=int, default=1, help="GPUs that share the model (default 1)")
     parser.add_argument("--gpu_memory_utilization", type=float, default=0.9, help="share of the GPU's memory")
     parser.add_argument("--dtype", default="auto", help="precision of the weights; auto: the model's, on a CPU float32")
     return parser
@@ -53,11 +54,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def server_command(args: argparse.Namespace, *, on_gpu: bool) -> ServerCommand:
     """The command line and environment of the server."""
-    from sampling.vllm_settings import CPU_ENVIRONMENT, lora_rank
+    from sampling.vllm_settings import CPU_ENVIRONMENT, length_for, lora_rank
 
     arguments = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", args.model]
     arguments += ["--served-model-name", args.model, "--host", args.host, "--port", str(args.port)]
-    arguments += ["--max-model-len", str(args.max_model_length), "--seed", "0"]
+    arguments += ["--max-model-len", str(length_for(args.model, args.max_model_length)), "--seed", "0"]
     arguments += ["--enable-lora", "--max-lora-rank", str(lora_rank(args.max_lora_rank))]
     arguments += ["--max-loras", "1", "--max-cpu-loras", "2", "--logprobs-mode", "processed_logprobs"]
     arguments += ["--generation-config", "vllm", "--disable-uvicorn-access-log"]
@@ -65,6 +66,7 @@ def server_command(args: argparse.Namespace, *, on_gpu: bool) -> ServerCommand:
     environment = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_SERVER_DEV_MODE": "1"}
     if on_gpu:
         arguments += ["--dtype", args.dtype, "--gpu-memory-utilization", str(args.gpu_memory_utilization)]
+        arguments += ["--tensor-parallel-size", str(args.tensor_parallel_size)]
         return ServerCommand(arguments, environment)
     dtype = "float32" if args.dtype == "auto" else args.dtype
     arguments += ["--dtype", dtype, "--enforce-eager", "--no-enable-chunked-prefill"]

@@ -20,7 +20,7 @@ from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import LoadedPolicy
-from sampling.vllm_settings import CPU_ENVIRONMENT, OR_MERGED, lora_rank, require_servable
+from sampling.vllm_settings import CPU_ENVIRONMENT, OR_MERGED, length_for, lora_rank, require_servable
 
 
 class VllmEngine:
@@ -43,7 +43,7 @@ class VllmEngine:
         self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
             model=model,
-            max_model_len=settings.max_model_length,
+            max_model_len=length_for(model, settings.max_model_length),
             **_lora_options(self._max_lora_rank, settings.sync),
             gpu_memory_utilization=settings.gpu_memory_utilization,
         )

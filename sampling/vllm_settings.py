@@ -47,3 +47,18 @@ def require_servable(adapter: Path, config: dict[str, Any], max_lora_rank: int) 
             f"adapter {adapter} has rank {rank}, the engine was started for {max_lora_rank}; start it with a higher "
             f"one (--engine_max_lora_rank {rank}, on a server --max_lora_rank {rank}), {OR_MERGED}"
         )
+
+
+def length_for(model: str, at_most: int) -> int:
+    """The longest prompt plus completion, in tokens: `at_most`, or what the model has positions for.
+
+    Raises:
+        InputError: the model's configuration can't be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model).get_text_config()
+    except (OSError, ValueError) as error:
+        raise InputError(f"the configuration of model {model!r} can't be read: {error}") from error
+    return min(at_most, getattr(config, "max_position_embeddings", None) or at_most)
