@@ -202,6 +202,19 @@ def test_a_server_that_was_started_otherwise_is_refused_with_the_command(
 
 
 def test_a_request_that_loses_its_server_again_and_again_ends_the_run(engine: VllmServerEngine, answers):
-    answers["/v1/completions"] = lambda answer: httpx.Response(500, json={"error": {"message": "out of memory"}})
-    with pytest.raises(EngineError, match="out of memory"):
+    def fails_on_completions(answer: httpx.Response) -> httpx.Response:
+        is_score = answer.json()["choices"][0].get("prompt_logprobs") is not None
+        return answer if is_score else httpx.Response(500, json={"error": {"message": "out of memory"}})
+
+    answers["/v1/completions"] = fails_on_completions
+    with pytest.raises(EngineError, match=r"task .* lost its server 5 times.*out of memory"):
         list(engine.generate(wanted(1)[:1], SAMPLED))
+
+
+def test_a_server_that_answers_nothing_is_waited_for_no_longer_than_allowed(
+    vllm_server: Server, random_model: Path, answers
+):
+    with VllmServerEngine(str(random_model), settings(vllm_server.url, wait_s=1)) as engine:
+        answers["/v1/completions"] = lambda answer: httpx.Response(500, json={"error": {"message": "out of memory"}})
+        with pytest.raises(EngineError, match=r"did not answer for 1 s \(out of memory\)"):
+            list(engine.generate(wanted(1)[:1], SAMPLED))
