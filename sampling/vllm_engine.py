@@ -39,6 +39,7 @@ class VllmEngine:
         self._versions: set[int] = set()
         self._kept: set[int] = set()  # ids of the adapter in force, and of one that is being checked
         self._flying: dict[str, int] = {}  # requests that vLLM has, with the id of their adapter; 0 is none
+        self._known_base_scores: dict[tuple[tuple[int, ...], ...], list[list[float]]] = {}
         self._calls = 0
         self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
@@ -83,7 +84,13 @@ class VllmEngine:
     def _check(self, policy: Any, version: int, path: Path) -> float | None:
         loaded = LoadedPolicy(version, path, "the engine vllm", self.dtype)
         sequences = loaded.sequences(self.tokenizer)
-        return loaded.check(self._score(sequences, policy), self._score(sequences, None))
+        return loaded.check(self._score(sequences, policy), self._base_scores(sequences))
+
+    def _base_scores(self, sequences: tuple[tuple[int, ...], ...]) -> list[list[float]]:
+        """What the base says of them, which stays the same."""
+        if sequences not in self._known_base_scores:
+            self._known_base_scores[sequences] = self._score(sequences, None)
+        return self._known_base_scores[sequences]
 
     def load_weights(self, directory: str) -> None:
         """Read all weights from `directory`, for the requests from now on.
@@ -98,6 +105,7 @@ class VllmEngine:
             engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
         except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
             raise EngineError(f"vLLM does not take the weights in {directory}: {error}") from error
+        self._known_base_scores.clear()
         engine.reset_prefix_cache()
 
     @property
