@@ -35,6 +35,11 @@ class InstantWorker:
         pass
 
     def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        if "requests" in request:
+            return {"answers": [self.answer(one) for one in request["requests"]]}
+        return self.answer(request)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         return {"id": request["id"], "verdict": {"error_type": None, "tests_passed": 1, "tests_total": 1}}
 
     def kill(self) -> None:

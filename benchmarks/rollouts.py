@@ -166,11 +166,11 @@ class SleepingWorker(InstantWorker):
         self._case = case
         self._count = 0
 
-    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         self._count += 1
         is_slow = self._case.slow_every and self._count % (self._case.slow_every // WORKERS) == 0
         time.sleep((self._case.slow_ms if is_slow else self._case.sandbox_ms) / 1000)
-        return super().ask(request, timeout_s)
+        return super().answer(request)
 
 
 def synthetic_completions(count: int, tokens: int = 300) -> Iterator[Completion]:

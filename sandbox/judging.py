@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -84,6 +85,8 @@ class Judging(Generic[Item]):
         self._limits = limits
         self._answers: queue.SimpleQueue[tuple[Item, Answer | Submission]] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_extracting = self._is_closed = False
         self._extracting = ThreadPoolExecutor(1, thread_name_prefix="extraction")
         self._with_sandbox: dict[Future[Verdict | Unscored], tuple[Item, Program]] = {}
 
@@ -119,6 +122,7 @@ class Judging(Generic[Item]):
 
     def close(self) -> None:
         """Give up what is in flight. What the sandbox has under way ends by itself, or when the sandbox is closed."""
+        self._is_closed = True
         self._extracting.shutdown(wait=True, cancel_futures=True)
         for future in list(self._with_sandbox):
             future.cancel()
@@ -132,7 +136,11 @@ class Judging(Generic[Item]):
     def _put(self, item: Item, answer: Answer | Submission) -> None:
         self.in_flight += 1
         self._answers.put((item, answer))
-        self._extracting.submit(self._extract_ready).add_done_callback(self._pass_failure_on)
+        with self._lock:
+            if self._is_extracting:
+                return
+            self._is_extracting = True
+        self._extracting.submit(self._extract).add_done_callback(self._pass_failure_on)
 
     def _take(self, deadline: Callable[[], float | None]) -> Judged[Item] | None:
         """The next result; None when the deadline passed before."""
@@ -149,9 +157,18 @@ class Judging(Generic[Item]):
             outcome = _result(done)
             return Judged(*self._with_sandbox.pop(done), outcome)
 
-    def _extract_ready(self) -> None:
-        """Extract what is waiting now, without a wait for more: what came since it was asked for goes along."""
-        batch = list(_ready(self._answers))
+    def _extract(self) -> None:
+        """Extract what is waiting, without a wait for more, until nothing is."""
+        while batch := self._next_batch():
+            self._extract_batch(batch)
+
+    def _next_batch(self) -> list[tuple[Item, Answer | Submission]]:
+        with self._lock:
+            batch = [] if self._is_closed else list(_ready(self._answers))
+            self._is_extracting = bool(batch)
+            return batch
+
+    def _extract_batch(self, batch: list[tuple[Item, Answer | Submission]]) -> None:
         found = self._extractor.extract_many(answer for _, answer in batch if isinstance(answer, Answer))
         for item, answer in batch:
             program = answer.program if isinstance(answer, Submission) else next(found)

@@ -110,6 +110,7 @@ class WorkerPool:
         self._idle = list(self._keepers)
         self._queue: deque[_Task] = deque()
         self._under_way: dict[bytes, _Task] = {}
+        self._running = 0  # threads that work the queue off, or are about to
         self._taking = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"sandbox-{backend}")
 
@@ -177,20 +178,31 @@ class WorkerPool:
             self._queue.append(task)
             if key is not None:
                 self._under_way[key] = task
-        try:
-            self._threads.submit(self._judge_some)
-        except RuntimeError:  # the threads were shut down
-            raise SandboxError("the sandbox is closed") from None
+            try:
+                self._wake_thread()
+            except RuntimeError:  # the threads were shut down
+                raise SandboxError("the sandbox is closed") from None
         return future
 
-    def _judge_some(self) -> None:
-        """Judge what is first in the queue; nothing where another thread took this one's along."""
-        with self._taking:
-            first = self._first()
-            if first is None:
-                return
-            keeper = self._take(first.job.limits)
-            tasks = self._first_tasks(keeper.at_once)
+    def _wake_thread(self) -> None:
+        """Have one thread more work the queue off, if there is one. Call it with the lock held."""
+        if self._running < self.workers:
+            self._threads.submit(self._work_off)
+            self._running += 1
+
+    def _work_off(self) -> None:
+        """Judge what is first in the queue, until nothing is left."""
+        while True:
+            with self._taking:
+                first = self._first()
+                if first is None:
+                    self._running -= 1
+                    return
+                keeper = self._take(first.job.limits)
+                tasks = self._first_tasks(keeper.at_once)
+            self._judge_some(keeper, tasks)
+
+    def _judge_some(self, keeper: Keeper, tasks: list[_Task]) -> None:
         try:
             try:
                 judgements = keeper.judge([task.job for task in tasks])
@@ -220,9 +232,9 @@ class WorkerPool:
     def _put_back(self, tasks: list[_Task]) -> None:
         with self._taking:
             self._queue.extendleft(reversed(tasks))
-        with contextlib.suppress(RuntimeError):  # the pool is being closed, which cancels them
-            for _ in tasks:
-                self._threads.submit(self._judge_some)
+            with contextlib.suppress(RuntimeError):  # the pool is being closed, which cancels them
+                for _ in tasks:
+                    self._wake_thread()
 
     def _note(self, task: _Task, judgement: Judgement) -> None:
         result = judgement.result
