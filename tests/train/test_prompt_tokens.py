@@ -35,7 +35,7 @@ def engine_with(template: str | None) -> Any:
 
 @pytest.mark.parametrize(("prompts", "template"), FORMATS)
 def test_pairs_are_trained_on_the_tokens_that_were_sampled_from(prompts: PromptFormat, template: str | None) -> None:
-    requests = make_requests(PROBLEMS, engine_with(template), 1, prompts.for_model(make_tokenizer(template)))
+    requests = list(make_requests(PROBLEMS, engine_with(template), 1, prompts.for_model(make_tokenizer(template))))
     drawn = [Completion(r.task_id, r.index, "", r.prompt_token_ids, (5, 6)) for r in requests]
     rows = pairs_to_dataset([PreferencePair(c.task_id, c, c, ErrorType.SYNTAX) for c in drawn])
     prepared = PairTrainer._prepare_dataset(None, rows, make_tokenizer(template), None, "train")
