@@ -19,7 +19,7 @@ def generate_samples(
     num_samples: int,
     prompts: PromptFormat,
 ) -> Iterator[Sample]:
-    """Yield `num_samples` samples for each problem as the engine writes them, those of one problem together.
+    """Yield `num_samples` samples for each problem as the engine finishes them, in any order.
 
     `prompts` is as `PromptFormat.for_model` made it.
 

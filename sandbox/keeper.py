@@ -273,12 +273,17 @@ class Keeper:
         requests = [request_for(next(self._ids), job) for job in jobs]
         try:
             answers = self._exchange(worker, requests, jobs)
-        finally:
-            if self._stopped.is_set():  # which kills the worker
-                raise SandboxError("the sandbox was closed") from None
+        except WorkerLost:
+            self._require_open()  # to close is what killed the worker
+            raise
+        self._require_open()
         if not 0 < len(answers) <= len(jobs):
             raise WorkerLost(f"{len(answers)} answers to {len(jobs)} requests")
         return [self._read(*parts) for parts in zip(answers, requests, jobs, strict=False)]
+
+    def _require_open(self) -> None:
+        if self._stopped.is_set():
+            raise SandboxError("the sandbox was closed") from None
 
     def _exchange(self, worker: Worker, requests: list[dict[str, Any]], jobs: Sequence[Job]) -> list[dict[str, Any]]:
         seconds = max(map(watchdog_s, jobs))  # once a program took long, no other is begun

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import queue
@@ -110,6 +109,7 @@ class WorkerPool:
         self._idle = list(self._keepers)
         self._queue: deque[_Task] = deque()
         self._under_way: dict[bytes, _Task] = {}
+        self._is_closed = False
         self._running = 0  # threads that work the queue off, or are about to
         self._taking = threading.Lock()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"sandbox-{backend}")
@@ -147,6 +147,8 @@ class WorkerPool:
 
     def close(self) -> None:
         """Stop all workers and leave nothing behind; whoever still judges gets a SandboxError. Can be called twice."""
+        with self._taking:
+            self._is_closed = True
         self._stop_all()  # wakes the threads that wait for an answer
         if self._spare is not None:
             self._spare.close()
@@ -175,18 +177,17 @@ class WorkerPool:
         future: Future[Result] = Future()
         task = _Task(job, key, [future])
         with self._taking:
+            if self._is_closed:
+                raise SandboxError("the sandbox is closed")
             self._queue.append(task)
             if key is not None:
                 self._under_way[key] = task
-            try:
-                self._wake_thread()
-            except RuntimeError:  # the threads were shut down
-                raise SandboxError("the sandbox is closed") from None
+            self._wake_thread()
         return future
 
     def _wake_thread(self) -> None:
-        """Have one thread more work the queue off, if there is one. Call it with the lock held."""
-        if self._running < self.workers:
+        """Have one thread more work the queue off, if there is one and we are open. Call it with the lock held."""
+        if self._running < self.workers and not self._is_closed:
             self._threads.submit(self._work_off)
             self._running += 1
 
@@ -232,9 +233,8 @@ class WorkerPool:
     def _put_back(self, tasks: list[_Task]) -> None:
         with self._taking:
             self._queue.extendleft(reversed(tasks))
-            with contextlib.suppress(RuntimeError):  # the pool is being closed, which cancels them
-                for _ in tasks:
-                    self._wake_thread()
+            for _ in tasks:
+                self._wake_thread()
 
     def _note(self, task: _Task, judgement: Judgement) -> None:
         result = judgement.result

@@ -631,3 +631,12 @@ def test_a_job_that_nobody_waits_for_any_more_is_not_judged() -> None:
         gate.set()
         assert [future.result(10) for future in (first, last)]
     assert "left" not in [request["source"] for worker in fleet.made for request in worker.requests]
+
+
+def test_a_closed_pool_refuses_a_job_at_once_also_again(tmp_path: Path) -> None:
+    with open_cache(str(tmp_path / "verdicts.sqlite")) as cache:
+        sandbox = pool(Fleet(), cache=cache)
+        sandbox.close()
+        for _ in range(2):  # the second must not wait for the first, its twin
+            with pytest.raises(SandboxError, match="closed"):
+                sandbox.submit(job())
