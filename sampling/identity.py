@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ _TEXTS = (
     "# Read n, then print the numbers from 1 to n, one on each line.\nn = int(input())\nfor i in range(n):\n",
 )
 _LONGEST = 48
+
+Sequences = tuple[tuple[int, ...], ...]
+"""Token ids of several sequences."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,23 @@ def read_record(adapter: Path) -> PolicyRecord | None:
         return None if written is None else from_json(PolicyRecord, written)
     except ValueError as error:
         raise InputError(f"the record of log-probabilities of adapter {adapter} can't be read: {error}") from error
+
+
+class BaseScores:
+    """What an engine's base says of sequences: asked for once, since it stays the same."""
+
+    def __init__(self, ask: Callable[[Sequences], list[list[float]]]) -> None:
+        self._ask = ask
+        self._known: dict[Sequences, list[list[float]]] = {}
+
+    def of(self, sequences: Sequences) -> list[list[float]]:
+        if sequences not in self._known:
+            self._known[sequences] = self._ask(sequences)
+        return self._known[sequences]
+
+    def forget(self) -> None:
+        """The base is another one now."""
+        self._known.clear()
 
 
 @dataclass(frozen=True)

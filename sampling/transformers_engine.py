@@ -16,7 +16,7 @@ from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.decoding import Chooser, Row, decode_block, sequence_logprobs
 from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
-from sampling.identity import LoadedPolicy
+from sampling.identity import BaseScores, LoadedPolicy
 
 
 class TransformersEngine:
@@ -32,6 +32,7 @@ class TransformersEngine:
         self._base_model = base_model
         self._versions: set[int] = set()
         self._open_blocks = 0
+        self._base_scores = BaseScores(self._score_base)
 
     @classmethod
     def from_pretrained(cls, model: str, *, batch_size: int = 64) -> Self:
@@ -55,7 +56,7 @@ class TransformersEngine:
         previous = getattr(self._require_model(), "active_adapter", None)
         policy = self._put_on(f"v{version}", path)
         try:
-            gap = self._check(policy, version, path)
+            gap = self._check(version, path)
         except PolicyMismatchError:
             self._take_off(f"v{version}", previous)
             raise
@@ -74,6 +75,7 @@ class TransformersEngine:
         self._require_no_open_block()
         self.model = None  # before the new weights, for there may be no room for both
         self.model = _load(directory)
+        self._base_scores.forget()
 
     @property
     def dtype(self) -> str:
@@ -103,12 +105,14 @@ class TransformersEngine:
             self.model.set_adapter(previous)
             self.model.delete_adapter(name)
 
-    def _check(self, policy: Any, version: int, path: Path) -> float | None:
+    def _check(self, version: int, path: Path) -> float | None:
         loaded = LoadedPolicy(version, path, "the engine transformers", self.dtype)
         sequences = loaded.sequences(self.tokenizer)
-        with policy.disable_adapter():
-            base = self.score(sequences)
-        return loaded.check(self.score(sequences), base)
+        return loaded.check(self.score(sequences), self._base_scores.of(sequences))
+
+    def _score_base(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        with self._require_model().disable_adapter():
+            return self.score(sequences)
 
     def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         source = iter(requests)

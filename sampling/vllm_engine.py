@@ -19,7 +19,7 @@ from rlcode.errors import ConfigError, EngineError, InputError
 from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
-from sampling.identity import LoadedPolicy
+from sampling.identity import BaseScores, LoadedPolicy
 from sampling.vllm_settings import CPU_ENVIRONMENT, OR_MERGED, length_for, lora_rank, require_servable
 
 
@@ -39,7 +39,7 @@ class VllmEngine:
         self._versions: set[int] = set()
         self._kept: set[int] = set()  # ids of the adapter in force, and of one that is being checked
         self._flying: dict[str, int] = {}  # requests that vLLM has, with the id of their adapter; 0 is none
-        self._known_base_scores: dict[tuple[tuple[int, ...], ...], list[list[float]]] = {}
+        self._base_scores = BaseScores(lambda sequences: self._score(sequences, None))
         self._calls = 0
         self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
@@ -84,13 +84,7 @@ class VllmEngine:
     def _check(self, policy: Any, version: int, path: Path) -> float | None:
         loaded = LoadedPolicy(version, path, "the engine vllm", self.dtype)
         sequences = loaded.sequences(self.tokenizer)
-        return loaded.check(self._score(sequences, policy), self._base_scores(sequences))
-
-    def _base_scores(self, sequences: tuple[tuple[int, ...], ...]) -> list[list[float]]:
-        """What the base says of them, which stays the same."""
-        if sequences not in self._known_base_scores:
-            self._known_base_scores[sequences] = self._score(sequences, None)
-        return self._known_base_scores[sequences]
+        return loaded.check(self._score(sequences, policy), self._base_scores.of(sequences))
 
     def load_weights(self, directory: str) -> None:
         """Read all weights from `directory`, for the requests from now on.
@@ -105,7 +99,7 @@ class VllmEngine:
             engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
         except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
             raise EngineError(f"vLLM does not take the weights in {directory}: {error}") from error
-        self._known_base_scores.clear()
+        self._base_scores.forget()
         engine.reset_prefix_cache()
 
     @property
