@@ -19,7 +19,9 @@ from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError, DataError
 from rlcode.run_directory import open_for_training, write_json_lines
-from rlcode.types import PreferencePair, Rollout, to_json
+from sampling.notebook import ErrorNotebook
+from sampling.pool import ERROR_TYPES, PairPool
+from sampling.strategies.protocol import Draw
 from train.arguments import PairArguments, PolicyArguments
 
 
@@ -58,13 +60,13 @@ def train_dpo(
         raise ConfigError(
             "precompute_ref_log_probs takes --adapter as the reference; leave it out with reference: base"
         )
-    pairs, notebook = draw_training_pairs(pair_args, training_args.seed)
+    pool, draws, notebook = draw_training_pairs(pair_args, training_args.seed)
     tokenizer = load_tokenizer(model_args)
-    check_tokens(pairs, tokenizer)
+    check_tokens(pool, tokenizer)
     trainer = PairTrainer(
         model=load_policy(model_args, policy_args.adapter, training_args.seed),
         args=training_args,
-        train_dataset=pairs_to_dataset(pairs),
+        train_dataset=pairs_to_dataset(pool, draws),
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
@@ -77,39 +79,41 @@ def train_dpo(
     output_dir = Path(training_args.output_dir)
     version = 1 + max(
         adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0,
-        max(max(pair.chosen.policy_version, pair.rejected.policy_version) for pair in pairs),
+        int(pool.sides.policy_version.max()),
     )
     save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
     if trainer.accelerator.is_main_process:
         notebook.save(output_dir / "notebook.json")
-        write_json_lines(output_dir / "pairs.jsonl", map(to_json, pairs))
+        write_json_lines(output_dir / "pairs.jsonl", (describe_draw(pool, draw) for draw in draws))
     leave_together(trainer)
     return output_dir / "adapter"
 
 
-def check_tokens(pairs: Sequence[PreferencePair], tokenizer: Any) -> None:
+def check_tokens(pool: PairPool, tokenizer: Any) -> None:
     """Make sure that the tokens of the rollouts are this tokenizer's.
 
     Raises:
         DataError: they say something else than their text: the rollouts are of another model.
     """
-    for completion in (side for pair in pairs[:8] for side in (pair.chosen, pair.rejected)):
-        if not tokenizer.decode(list(completion.token_ids), skip_special_tokens=True).startswith(completion.text):
+    for row in pool.rows.select(range(min(8, len(pool.rows)))):
+        if not tokenizer.decode(row["completion_ids"], skip_special_tokens=True).startswith(row["text"]):
             raise DataError(
-                f"the tokens of completion {completion.index} of task {completion.task_id} are not its text in this "
+                f"the tokens of completion {row['index']} of task {row['task_id']} are not its text in this "
                 "model's tokenizer; the rollouts must come from the model that is trained"
             )
 
 
-def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[list[PreferencePair], Any]:
-    """The pairs of this run and the notebook after its rollouts.
+def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[PairPool, list[Draw], ErrorNotebook]:
+    """The pool, the pairs of this run and the notebook after its rollouts.
 
     Raises:
         ConfigError: no rollouts were named, or the strategy is unknown.
         DataError: the rollouts can't be read or have no pairs in them.
     """
+    from sampling.draws import PairSequence
     from sampling.notebook import ErrorNotebook
-    from sampling.pairs import build_pair_pool, draw_pairs
+    from sampling.pool import build_pair_pool
+    from sampling.snapshots import Snapshot, SnapshotHistory
     from sampling.store import read_rollouts
     from sampling.strategies import make_strategy
 
@@ -117,17 +121,28 @@ def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[list[Prefe
         raise ConfigError("no rollouts: name what `rlcode rollout` wrote with --rollouts")
     options = {"power": pair_args.strategy_power} if pair_args.strategy == "frequency" else {}
     strategy = make_strategy(pair_args.strategy, **options)
-    # in which order they were judged is chance, and must not decide which pairs are drawn
-    rollouts = sorted(read_rollouts(map(Path, pair_args.rollouts)), key=_place)
+    rollouts = list(read_rollouts(map(Path, pair_args.rollouts)))
     notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
     notebook.observe(rollouts)
     pool = build_pair_pool(rollouts)
-    return draw_pairs(pool, strategy, notebook, count=pair_args.num_pairs, seed=seed), notebook
+    sequence = PairSequence(
+        pool, strategy, SnapshotHistory(Snapshot(0, notebook)), length=pair_args.num_pairs, seed=seed
+    )
+    return pool, [sequence.draw(position) for position in range(pair_args.num_pairs)], notebook
 
 
-def _place(rollout: Rollout) -> tuple[int, str, int]:
-    completion = rollout.completion
-    return completion.policy_version, completion.task_id, completion.index
+def describe_draw(pool: PairPool, draw: Draw) -> dict[str, Any]:
+    """A drawn pair for people and scripts: what failed how, and which completions its sides are."""
+    sides = pool.sides
+    return {
+        "task_id": sides.task_ids[sides.problem[draw.rejected]],
+        "error_type": ERROR_TYPES[sides.error_type[draw.rejected]],
+        "part": draw.part,
+        **{
+            side: {"index": int(sides.index[at]), "policy_version": int(sides.policy_version[at])}
+            for side, at in (("chosen", draw.chosen), ("rejected", draw.rejected))
+        },
+    }
 
 
 if __name__ == "__main__":

@@ -9,20 +9,20 @@ from datasets import Dataset
 from torch.utils.data import Sampler, SequentialSampler
 from trl import DPOTrainer
 
-from rlcode.types import PreferencePair
+from sampling.pool import PairPool
+from sampling.strategies.protocol import Draw
 
 
-def pairs_to_dataset(pairs: Sequence[PreferencePair]) -> Dataset:
+def pairs_to_dataset(pool: PairPool, draws: Sequence[Draw]) -> Dataset:
     """One row for each pair, with the token ids as they were sampled: `prompt_ids`, `chosen_ids`, `rejected_ids`."""
-    return Dataset.from_list(
-        [
-            {
-                "prompt_ids": list(pair.chosen.prompt_token_ids),
-                "chosen_ids": list(pair.chosen.token_ids),
-                "rejected_ids": list(pair.rejected.token_ids),
-            }
-            for pair in pairs
-        ]
+    chosen = pool.rows.select([pool.sides.row[draw.chosen] for draw in draws])
+    rejected = pool.rows.select([pool.sides.row[draw.rejected] for draw in draws])
+    return Dataset.from_dict(
+        {
+            "prompt_ids": list(chosen["prompt_ids"]),
+            "chosen_ids": list(chosen["completion_ids"]),
+            "rejected_ids": list(rejected["completion_ids"]),
+        }
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlcode.errors import ConfigError
 from sampling.strategies.frequency import FrequencyStrategy
 from sampling.strategies.protocol import Strategy
@@ -13,7 +15,7 @@ STRATEGIES: dict[str, type] = {
 }
 
 
-def make_strategy(name: str, **options: float) -> Strategy:
+def make_strategy(name: str, **options: Any) -> Strategy:
     """The strategy called `name`, with its options.
 
     Raises:

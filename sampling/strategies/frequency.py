@@ -7,25 +7,36 @@ knows more than the pool does (several rounds, a quiz), or with another power.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from rlcode.types import ErrorType
 from sampling.notebook import ErrorNotebook
+from sampling.pool import ERROR_TYPES, PairPool
+from sampling.snapshots import Snapshot
+from sampling.strategies.mixture import MixturePlan, Part
+from sampling.strategies.protocol import Plan
 
 
+@dataclass(frozen=True)
 class FrequencyStrategy:
     """Weights by `frequency ** power`; 0 gives every error type the same share, 2 favours the frequent ones."""
 
-    def __init__(self, power: float = 1.0) -> None:
-        if power < 0:
-            raise ValueError("power must not be negative")
-        self.power = power
+    power: float = 1.0
 
-    def weights(self, error_types: list[ErrorType], task_ids: list[str], notebook: ErrorNotebook) -> np.ndarray:
-        in_pool = Counter(error_types)
-        shares = {error_type: notebook.frequency(error_type) ** self.power for error_type in in_pool}
-        if not any(notebook.frequency(error_type) for error_type in in_pool):
-            return np.ones(len(error_types))  # the notebook knows none of these types
-        return np.array([shares[error_type] / in_pool[error_type] for error_type in error_types])
+    def __post_init__(self) -> None:
+        if self.power < 0:
+            raise ValueError("power must not be negative")
+
+    def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
+        everything = [Part("all", 1.0, self._weights(pool, history[-1].notebook))]
+        return MixturePlan(pool, lambda position: everything)
+
+    def _weights(self, pool: PairPool, notebook: ErrorNotebook) -> np.ndarray:
+        types, members, sizes = np.unique(pool.error_types, return_inverse=True, return_counts=True)
+        frequencies = np.array([notebook.frequency(ErrorType(ERROR_TYPES[t])) for t in types])
+        if not frequencies.any():
+            return np.ones(len(pool.error_types))  # the notebook knows none of these types
+        return (frequencies**self.power / sizes)[members]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from rlcode.types import ErrorType
-from sampling.notebook import ErrorNotebook
+from sampling.pool import PairPool
+from sampling.snapshots import Snapshot
+from sampling.strategies.mixture import MixturePlan, Part
+from sampling.strategies.protocol import Plan
 
 
+@dataclass(frozen=True)
 class UniformStrategy:
-    def weights(self, error_types: list[ErrorType], task_ids: list[str], notebook: ErrorNotebook) -> np.ndarray:
-        return np.ones(len(error_types))
+    def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
+        everything = [Part("all", 1.0, np.ones(len(pool.rejected)))]
+        return MixturePlan(pool, lambda position: everything)

@@ -41,11 +41,11 @@ def pair_arguments(rollouts: Path, **options: object) -> PairArguments:
 
 
 def trainer(tmp_path: Path, model: Path, rollouts: Path, adapter: Path | None = None, **options: object) -> PairTrainer:
-    pairs, _ = draw_training_pairs(pair_arguments(rollouts), seed=0)
+    pool, draws, _ = draw_training_pairs(pair_arguments(rollouts), seed=0)
     return PairTrainer(
         model=load_policy(model_config(model), str(adapter) if adapter else None, 0),
         args=dpo_config(tmp_path, **options),
-        train_dataset=pairs_to_dataset(pairs),
+        train_dataset=pairs_to_dataset(pool, draws),
         processing_class=load_tokenizer(model_config(model)),
     )
 
@@ -53,22 +53,21 @@ def trainer(tmp_path: Path, model: Path, rollouts: Path, adapter: Path | None = 
 def test_the_trainer_sees_the_tokens_that_were_sampled_in_the_order_that_was_drawn(
     tmp_path: Path, random_model: Path, judged_rollouts: Path
 ):
-    pairs, _ = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
+    pool, draws, _ = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
     batch = next(iter(trainer(tmp_path, random_model, judged_rollouts).get_train_dataloader()))
     rows, mask = batch["input_ids"], batch["attention_mask"].bool()
-    for row, pair in enumerate(pairs[:4]):
-        chosen = (*pair.chosen.prompt_token_ids, *pair.chosen.token_ids)
-        rejected = (*pair.rejected.prompt_token_ids, *pair.rejected.token_ids)
-        assert tuple(rows[row][mask[row]].tolist()) == chosen
-        assert tuple(rows[row + 4][mask[row + 4]].tolist()) == rejected
+    for row, draw in enumerate(draws[:4]):
+        chosen, rejected = (pool.rows[int(pool.sides.row[side])] for side in (draw.chosen, draw.rejected))
+        assert rows[row][mask[row]].tolist() == chosen["prompt_ids"] + chosen["completion_ids"]
+        assert rows[row + 4][mask[row + 4]].tolist() == rejected["prompt_ids"] + rejected["completion_ids"]
 
 
 def test_the_same_pairs_are_drawn_in_whatever_order_rollouts_were_judged(tmp_path: Path, judged_rollouts: Path):
     other = tmp_path / "rollouts.jsonl"
     other.write_bytes(b"".join(reversed(judged_rollouts.read_bytes().splitlines(keepends=True))))
-    pairs, notebook = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
-    same_pairs, same_notebook = draw_training_pairs(pair_arguments(other), seed=0)
-    assert pairs == same_pairs
+    _, draws, notebook = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
+    _, same_draws, same_notebook = draw_training_pairs(pair_arguments(other), seed=0)
+    assert draws == same_draws
     assert notebook.frequencies() == same_notebook.frequencies()
 
 
@@ -123,9 +122,9 @@ def test_a_round_writes_adapter_notebook_and_pairs(tmp_path: Path, random_model:
 
 
 def test_a_notebook_of_earlier_rounds_is_gone_on_with(tmp_path: Path, judged_rollouts: Path):
-    _, first = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
+    *_, first = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
     first.save(tmp_path / "notebook.json")
-    _, second = draw_training_pairs(pair_arguments(judged_rollouts, notebook=str(tmp_path / "notebook.json")), seed=0)
+    *_, second = draw_training_pairs(pair_arguments(judged_rollouts, notebook=str(tmp_path / "notebook.json")), seed=0)
     assert second.scored == 80
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rlcode.prompts import PromptFormat, build_prompt
-from rlcode.types import Completion, ErrorType, PreferencePair, Problem, TestCase, TestKind
+from rlcode.types import Completion, ErrorType, Problem, Program, Rollout, TestCase, TestKind, Verdict
+from sampling.pool import build_pair_pool
 from sampling.rollouts import encode_prompt, make_requests
+from sampling.strategies.protocol import Draw
 from tests.tokenizers import CHATML, SWITCHED, THINKING, WITH_BOS, make_tokenizer
 from train.pair_trainer import PairTrainer, pairs_to_dataset
 from train.policy_rollouts import PolicyRollouts
@@ -37,9 +41,20 @@ def engine_with(template: str | None) -> Any:
 def test_pairs_are_trained_on_the_tokens_that_were_sampled_from(prompts: PromptFormat, template: str | None) -> None:
     requests = list(make_requests(PROBLEMS, engine_with(template), 1, prompts.for_model(make_tokenizer(template))))
     drawn = [Completion(r.task_id, r.index, "", r.prompt_token_ids, (5, 6)) for r in requests]
-    rows = pairs_to_dataset([PreferencePair(c.task_id, c, c, ErrorType.SYNTAX) for c in drawn])
+    other = [replace(completion, index=1, text="other") for completion in drawn]
+    pool = build_pair_pool([*map(passed, drawn), *map(failed, other)])
+    draws = [Draw(int(rejected), pool.choose(rejected, np.random.default_rng(0)), "") for rejected in pool.rejected]
+    rows = pairs_to_dataset(pool, draws)
     prepared = PairTrainer._prepare_dataset(None, rows, make_tokenizer(template), None, "train")
-    assert prepared["prompt_ids"] == [list(request.prompt_token_ids) for request in requests]
+    assert sorted(prepared["prompt_ids"]) == sorted(list(request.prompt_token_ids) for request in requests)
+
+
+def passed(completion: Completion) -> Rollout:
+    return Rollout(completion, Program("", "whole"), Verdict(None, 1, 1))
+
+
+def failed(completion: Completion) -> Rollout:
+    return Rollout(completion, Program("", "whole"), Verdict(ErrorType.SYNTAX, 0, 1))
 
 
 @pytest.mark.parametrize(("prompts", "template"), FORMATS)

@@ -1,0 +1,35 @@
+"""The sequence of pairs that a run is trained on: position in, pair out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sampling.pool import PairPool
+from sampling.snapshots import SnapshotHistory
+from sampling.strategies.protocol import Draw, Plan, Strategy
+
+
+class PairSequence:
+    """The draws of a run of `length` draws; position t holds the same pair whoever asks, and however often.
+
+    It has no state but its history: a draw is a function of the seed, its position and the snapshots in force there.
+    """
+
+    def __init__(self, pool: PairPool, strategy: Strategy, history: SnapshotHistory, *, length: int, seed: int) -> None:
+        self.pool = pool
+        self.history = history
+        self.length = length
+        self._strategy = strategy
+        self._seed = seed
+        self._plans: dict[int, Plan] = {}
+
+    def draw(self, position: int) -> Draw:
+        """The pair at `position`, from 0 to `length` - 1."""
+        return self._plan(position).draw(position, np.random.default_rng([self._seed, position]))
+
+    def _plan(self, position: int) -> Plan:
+        snapshots = self.history.at(position)
+        if len(snapshots) not in self._plans:
+            plan = self._strategy.plan(self.pool, snapshots, length=self.length, seed=self._seed)
+            self._plans = {len(snapshots): plan}  # the earlier ones are hardly asked again
+        return self._plans[len(snapshots)]

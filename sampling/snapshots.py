@@ -1,0 +1,71 @@
+"""What was known of the policy when: the notebook and the last quiz, and from which draw on they count.
+
+A draw at position t is a function of the seed, t and the snapshots in force at t. A snapshot is announced ahead, for
+positions that nobody has read yet, so all processes draw alike although a data loader reads batches in advance; and
+a run that resumes draws what the undisturbed one would have drawn, from the same history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rlcode.types import ErrorType
+from sampling.notebook import ErrorNotebook
+
+
+@dataclass(frozen=True)
+class QuizResult:
+    """How one policy answered the validation problems: samples by outcome, unscored ones left out."""
+
+    policy_version: int
+    step: int
+    """Optimizer steps before it."""
+    samples: int
+    errors: Mapping[ErrorType, int] = field(default_factory=dict)
+
+    @property
+    def pass_at_1(self) -> float:
+        """Share of the samples that passed; 0 where there was none."""
+        return 1 - sum(self.errors.values()) / self.samples if self.samples else 0.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What draws go by from position `from_position` on. The notebook in it is not changed any more."""
+
+    from_position: int
+    notebook: ErrorNotebook
+    quiz: QuizResult | None = None
+
+
+class SnapshotHistory:
+    """All snapshots of a run, oldest first; the first one counts from position 0."""
+
+    def __init__(self, first: Snapshot) -> None:
+        if first.from_position != 0:
+            raise ValueError("the first snapshot counts from position 0")
+        self._snapshots = [first]
+
+    def announce(self, snapshot: Snapshot) -> None:
+        """Add a snapshot behind the others.
+
+        Raises:
+            ValueError: it would count from before the last one.
+        """
+        if snapshot.from_position <= self._snapshots[-1].from_position:
+            raise ValueError(
+                f"a snapshot from position {snapshot.from_position} can't follow one from "
+                f"{self._snapshots[-1].from_position}"
+            )
+        self._snapshots.append(snapshot)
+
+    def at(self, position: int) -> tuple[Snapshot, ...]:
+        """What is in force at `position`: the last one decides, those before it tell how it came to that."""
+        return tuple(snapshot for snapshot in self._snapshots if snapshot.from_position <= position)
+
+    def __len__(self) -> int:
+        return len(self._snapshots)
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        return iter(self._snapshots)
