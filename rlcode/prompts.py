@@ -10,7 +10,7 @@ There are no default stop strings. Every customary one (`"\\ndef "`, `"\\nclass 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol, Self
@@ -23,11 +23,9 @@ Message = dict[str, str]
 Prompt = str | list[Message]
 """A text to continue, or messages with `role` and `content`."""
 
-DEFAULT_STOP: tuple[str, ...] = ()
 MAX_SHOTS = min(map(len, (few_shot.IN_WORDS, few_shot.STDIN, few_shot.HEADS)))
 _ANSWER = "Answer with one Python code block that holds the whole program."
 _OPENED = re.compile(r"(<(?:think(?:ing)?|thoughts?|reason(?:ing)?)>|\[THINK\]|<\|begin_of_thought\|>)\s*\Z")
-_MARK = re.compile(r"\s*(?:<[|｜][^<>]*[|｜]>|</?\w+>|\[/?[A-Z]+\])\s*")
 
 
 class PromptStyle(StrEnum):
@@ -246,18 +244,3 @@ def opened_thinking(prompts: PromptFormat, tokenizer: Tokenizer) -> str:
     text = render_prompt([{"role": "user", "content": "question"}], tokenizer, prompts.enable_thinking)
     match = _OPENED.search(text)
     return match[0] if match else ""
-
-
-# stop strings
-
-
-def risky_stop_strings(stop: Iterable[str]) -> list[str]:
-    """Those of the stop strings that can stand in a valid program: all but marks such as `<|im_end|>` or `[DONE]`."""
-    return [string for string in stop if not _MARK.fullmatch(string)]
-
-
-def cut_by_stop_strings(stop: Iterable[str], problems: Iterable[Problem]) -> dict[str, int]:
-    """How many of the problems' reference solutions each stop string would cut; those that cut none are left out."""
-    answers = [problem.reference_solution.removeprefix(problem.prompt) for problem in problems]
-    counts = {string: sum(string in answer.rstrip() for answer in answers) for string in stop}
-    return {string: count for string, count in counts.items() if count}

@@ -13,14 +13,11 @@ from rlcode.errors import InputError
 from rlcode.extraction import NoCode, extract
 from rlcode.few_shot import HEADS, IN_WORDS, STDIN
 from rlcode.prompts import (
-    DEFAULT_STOP,
     PromptFormat,
     PromptStyle,
     build_prompt,
-    cut_by_stop_strings,
     opened_thinking,
     render_prompt,
-    risky_stop_strings,
     tokenize_prompt,
 )
 from rlcode.types import Problem, TestCase, TestKind
@@ -260,23 +257,17 @@ def test_a_prompt_never_ends_with_the_end_of_text() -> None:
 
 
 def test_no_stop_string_cuts_a_program_and_extraction_finds_its_end() -> None:
-    assert DEFAULT_STOP == ()
     answer = "def add(a, b):\n    return one(a) + b\n\ndef one(x):\n    return x\n```\nIt adds.\n```python\nadd(1,"
     assert extract(answer, WORDS).source == answer.split("```")[0]
 
 
-def test_a_stop_string_that_can_stand_in_a_program_is_named() -> None:
-    marks = ["<|im_end|>", "<|endoftext|>", "</s>", "</answer>", "[DONE]", "\n[DONE]", "<｜end▁of▁sentence｜>"]
-    customary = ["\n#", "\nprint(", "\ndef ", "\nclass ", "\nif", "\n```", "\n\n", "\nassert", '"""']
-    assert risky_stop_strings([*marks, *customary]) == customary
+def test_customary_stop_strings_would_cut_reference_solutions(shared_data: Any) -> None:
+    def cut(benchmark: str, file: str, stop: str) -> int:
+        problems = load_problems(benchmark, shared_data / file)
+        return sum(stop in p.reference_solution.removeprefix(p.prompt).rstrip() for p in problems)
 
-
-def test_what_stop_strings_would_cut_is_counted_on_the_reference_solutions(shared_data: Any) -> None:
-    humaneval = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
-    mbpp = load_problems("mbpp", shared_data / "mbpp.jsonl.gz")
-    stop = ["\n#", "\nprint(", "\ndef ", "\n\n", "<|im_end|>"]
-    assert cut_by_stop_strings(stop, humaneval) == {"\n\n": 34}
-    assert cut_by_stop_strings(stop, mbpp) == {"\n#": 1, "\ndef ": 235, "\n\n": 8}
+    assert cut("humaneval", "HumanEval.jsonl.gz", "\n\n") == 34
+    assert cut("mbpp", "mbpp.jsonl.gz", "\ndef ") == 235
 
 
 # options
