@@ -22,7 +22,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from rlcode.tiny.corpus import make_corpus
+from rlcode.tiny.corpus import Mistakes, make_corpus
 from rlcode.tiny.tasks import FULL_WORLD, SMALL_WORLD, World
 
 # A tokenizer that lies beside a Qwen2 model is given this split on loading, whatever it was trained with. The split
@@ -51,11 +51,14 @@ class TinyRecipe:
     learning_rate: float = 3e-3
     layers: int = 3
     world: World = FULL_WORLD
+    mistakes: Mistakes = "accidental"
 
 
 FULL_RECIPE = TinyRecipe()
 CI_RECIPE = TinyRecipe(examples=8_000, bug_scale=0.85, layers=2, world=SMALL_WORLD)
 """A third of the work: the lists alone, two steps at most."""
+SYSTEMATIC_RECIPE = TinyRecipe(examples=20_000, bug_scale=1.0, learning_rate=4e-3, mistakes="systematic")
+"""For the samplers' test bed: greedy answers fail too, in a long tail of error types (`rlcode.tiny.misconceptions`)."""
 
 
 def train_tiny_model(
@@ -65,7 +68,7 @@ def train_tiny_model(
 
     The same recipe and seed give the same model on the same machine and number of threads.
     """
-    corpus = list(make_corpus(recipe.examples, seed, recipe.bug_scale, recipe.world))
+    corpus = list(make_corpus(recipe.examples, seed, recipe.bug_scale, recipe.world, recipe.mistakes))
     tokenizer = train_tokenizer(corpus[:_TOKENIZER_EXAMPLES])
     examples = [encode_example(tokenizer, prompt, body) for prompt, body in corpus]
     torch.manual_seed(seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -84,7 +84,11 @@ class Task:
 
     def body(self, choose_form: Callable[[Operation], str]) -> str:
         """The rest of the program, indented, without a newline at its end."""
-        lines = "\n".join(step.write(choose_form(step.operation)) for step in self.steps)
+        return self.body_of([choose_form(step.operation) for step in self.steps])
+
+    def body_of(self, forms: Sequence[str]) -> str:
+        """The same, given the form of each step."""
+        lines = "\n".join(step.write(form) for step, form in zip(self.steps, forms, strict=True))
         return textwrap.indent(lines, "    ")
 
     def answer(self, value: Any) -> Any:
