@@ -11,7 +11,7 @@ import functools
 import types as _types
 import typing
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
 
@@ -43,6 +43,43 @@ class ErrorType(StrEnum):
     OUTPUT = "output"
     CRASH = "crash"
     FORBIDDEN = "forbidden"
+
+    @property
+    def stage(self) -> Stage:
+        """How far a program with this error got."""
+        return _STAGES.get(self, Stage.RUN)
+
+
+class Stage(IntEnum):
+    """How far a program got, the least first: a failure of a later stage is the better one of two.
+
+    A program that was stopped at a limit, crashed or ended without a result ran and gave no answer: `RUN`.
+    One that the sandbox stopped in an attempt is at the lowest stage, so that no failure is worse.
+    """
+
+    EXTRACT = 0
+    """No program with the entry point was found."""
+    COMPILE = 1
+    """It is no Python."""
+    LOAD = 2
+    """It imports what is not there."""
+    RUN = 3
+    """It gave no answer to a test."""
+    ANSWER = 4
+    """It answered, wrongly."""
+    PASS = 5
+
+
+_STAGES = {
+    ErrorType.NO_CODE: Stage.EXTRACT,
+    ErrorType.MISSING_ENTRY_POINT: Stage.EXTRACT,
+    ErrorType.FORBIDDEN: Stage.EXTRACT,
+    ErrorType.SYNTAX: Stage.COMPILE,
+    ErrorType.INDENTATION: Stage.COMPILE,
+    ErrorType.IMPORT: Stage.LOAD,
+    ErrorType.WRONG_ANSWER: Stage.ANSWER,
+}
+"""All other errors come up while the program runs."""
 
 
 class TestKind(StrEnum):
@@ -291,19 +328,6 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class PreferencePair:
-    """Two completions of one prompt: `chosen` passed, `rejected` failed with `error_type`.
-
-    Each side is the completion as it was sampled, so its tokens, index and policy version come with it.
-    """
-
-    task_id: str
-    chosen: Completion
-    rejected: Completion
-    error_type: ErrorType
-
-
-@dataclass(frozen=True)
 class Interval:
     """A value between 0 and 1 with its 95 % confidence interval."""
 
@@ -391,6 +415,8 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"{where} must be a list, got {type(value).__name__}")
+        if set(map(type, value)) <= {args[0]}:  # hundreds of numbers, mostly
+            return tuple(value)
         return tuple(_decode(args[0], item, where) for item in value)
     if origin is dict:
         if not isinstance(value, dict):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlcode.errors import ConfigError
 from rlcode.limits import LimitArguments
 from rlcode.prompts import PromptFormat
+
+if TYPE_CHECKING:
+    from sampling.pool_options import PoolOptions
 
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
@@ -73,6 +76,42 @@ class SandboxArguments(LimitArguments):
     max_unscored_share: float = option(0.1, "stop when more than this share could not be judged")
 
 
+@dataclass
+class PoolArguments:
+    """Which judged completions become sides of preference pairs, and which of them is chosen."""
+
+    chosen: str = option(
+        "random",
+        "which of those that can be chosen over a failure: random, nearest (in edit distance), shortest, or "
+        "most_recent (policy)",
+        choices=["random", "nearest", "shortest", "most_recent"],
+    )
+    failure_pairs: float = option(
+        0.0, "share of the draws whose chosen side is a failure that got further (a wrong answer over a syntax error)"
+    )
+    min_passed: int = option(1, "different programs of a problem that must have passed for its passes to be chosen")
+    min_failed: int = option(1, "different programs of a problem that must have failed for it to give pairs")
+    max_length_ratio: float | None = option(None, "tokens of the longer side to those of the shorter one; none: any")
+    max_side_tokens: int | None = option(None, "completions with more tokens are left out; none: any length")
+
+    def __post_init__(self) -> None:
+        self.pool_options()  # refuses what is out of range
+        getattr(super(), "__post_init__", lambda: None)()
+
+    def pool_options(self) -> PoolOptions:
+        """These fields as the pool takes them.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        from sampling.pool_options import PoolOptions
+
+        try:
+            return PoolOptions(**{one.name: getattr(self, one.name) for one in fields(PoolArguments)})
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
 def add_prompt_options(group: Any) -> None:
     """The fields of `ProblemArguments` that say how the policy is asked, as options of an argparse group."""
     types = {"num_shots": int, "enable_thinking": _switch}
@@ -106,6 +145,19 @@ def add_engine_options(group: Any) -> None:
             default=default,
             choices=engine_field.metadata.get("choices"),
             help=f"{engine_field.metadata['help']} (default {default or 'none'})",
+        )
+
+
+def add_pool_options(group: Any) -> None:
+    """The fields of `PoolArguments` as options of an argparse group."""
+    types = {"max_length_ratio": float, "max_side_tokens": int}
+    for pool_field in fields(PoolArguments):
+        group.add_argument(
+            f"--{pool_field.name}",
+            type=types.get(pool_field.name, type(pool_field.default)),
+            default=pool_field.default,
+            choices=pool_field.metadata.get("choices"),
+            help=f"{pool_field.metadata['help']} (default {pool_field.default})",
         )
 
 

@@ -1,163 +1,127 @@
 """The pair pool: every scored completion as a side, and which of them can stand against which.
 
 A side is stored once; a pair is two positions. What strategies look at lies in NumPy columns; texts and tokens lie in
-a `datasets.Dataset` and are read when a pair is trained on.
+a file, mapped into memory as a `datasets.Dataset`, and are read when a pair is trained on.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datasets import Dataset
 
 from rlcode.errors import DataError
-from rlcode.types import ErrorType, Rollout
-from sampling.notebook import Kind
+from rlcode.types import Rollout
+from sampling.choices import RULES
+from sampling.distinct import find_distinct
+from sampling.pairing import Pairing
+from sampling.pool_options import PoolOptions
+from sampling.pool_summary import PoolSummary, count_pairs
+from sampling.sides import ERROR_TYPES, PASSED, SideCollector, Sides
 
-ERROR_TYPES: tuple[ErrorType, ...] = tuple(ErrorType)
-"""What the numbers in a column of error types mean."""
-PASSED = -1
-"""In the place of an error type or a kind, where the side passed."""
+if TYPE_CHECKING:
+    from sampling.strategies.protocol import Draw
 
-
-@dataclass(frozen=True)
-class Sides:
-    """What is known of each scored completion, as columns of the same length.
-
-    The rows are ordered by problem, policy version, index and seed, whatever the order in which they were judged.
-    """
-
-    task_ids: tuple[str, ...]
-    """The problems; `problem` counts into them."""
-    kinds: tuple[Kind, ...]
-    """The failures at the notebook's second depth; `kind` counts into them."""
-    problem: np.ndarray
-    error_type: np.ndarray
-    """Into `ERROR_TYPES`, or `PASSED`."""
-    kind: np.ndarray
-    """Into `kinds`, or `PASSED`."""
-    policy_version: np.ndarray
-    index: np.ndarray
-    num_tokens: np.ndarray
-    """Of the completion."""
-    cut_off: np.ndarray
-    """Whether it ended at the length limit."""
-    row: np.ndarray
-    """Where its text and tokens lie in the pool's `rows`."""
-
-    def __len__(self) -> int:
-        return len(self.problem)
+__all__ = ["ERROR_TYPES", "PASSED", "PairPool", "PoolOptions", "PoolSummary", "Sides", "build_pair_pool"]
 
 
 class PairPool:
     """The sides that pairs can be drawn from.
 
     `rejected` holds the positions in `sides` of all failures that can be rejected, ascending; a strategy's weights
-    have its order. `error_types`, `kinds` and `problems` are the columns of `sides` at these positions.
+    have its order. `error_types`, `kinds` and `problems` are the columns of `sides` at these positions. `summary`
+    counts what was left out. Its files go when it does.
     """
 
-    def __init__(self, sides: Sides, rows: Dataset, rejected: np.ndarray, chosen: dict[int, np.ndarray]) -> None:
+    def __init__(
+        self, sides: Sides, rows: Dataset, pairing: Pairing, options: PoolOptions, summary: PoolSummary, folder: Path
+    ) -> None:
         self.sides = sides
         self.rows = rows
-        self.rejected = rejected
-        self._chosen = chosen
-        self.error_types = sides.error_type[rejected]
-        self.kinds = sides.kind[rejected]
-        self.problems = sides.problem[rejected]
+        self.options = options
+        self.summary = summary
+        self.rejected = np.flatnonzero(pairing.num_better())
+        self.error_types = sides.error_type[self.rejected]
+        self.kinds = sides.kind[self.rejected]
+        self.problems = sides.problem[self.rejected]
+        self._pairing = pairing
+        self._rule = RULES[options.chosen]
+        self._folder = folder
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     def candidates(self, rejected: int) -> np.ndarray:
-        """The positions of the sides that can be chosen over `rejected`; never empty."""
-        return self._chosen[int(self.sides.problem[rejected])]
+        """The positions of the sides that can be chosen over `rejected`, passes first; never empty."""
+        if not self.options.failure_pairs:
+            return self._pairing.passes(rejected)
+        return np.concatenate([self._pairing.passes(rejected), self._pairing.further(rejected)])
 
     def choose(self, rejected: int, random: np.random.Generator) -> int:
-        """The side that is chosen over `rejected`."""
-        candidates = self.candidates(rejected)
-        return int(candidates[random.integers(len(candidates))])
+        """The side that is chosen over `rejected`, by the pool's rule."""
+        candidates, share = self._pairing.passes(rejected), self.options.failure_pairs
+        if share:
+            further = self._pairing.further(rejected)
+            if len(further) and (not len(candidates) or random.random() < share):
+                candidates = further
+        return self._rule(self, rejected, candidates, random)
+
+    def token_ids(self, side: int) -> np.ndarray:
+        """The tokens of a side's completion."""
+        return self.rows.data.column("completion_ids")[int(self.sides.row[side])].values.to_numpy()
+
+    def to_dataset(self, draws: Iterable[Draw], tokenizer: Any = None) -> Dataset:
+        """One row for each drawn pair, with TRL's columns and ours (`sampling.pair_rows.SCHEMA`).
+
+        It is mapped from a file of the pool's, so it takes no memory and is good as long as the pool is.
+
+        Args:
+            draws: which pairs.
+            tokenizer: makes the prompts' text of their tokens; without one there is no column `prompt`.
+        """
+        from sampling.pair_rows import write_pairs
+
+        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".arrow", delete=False) as file:
+            return write_pairs(Path(file.name), self, draws, tokenizer)
 
     def __len__(self) -> int:
         """How many different pairs there are."""
-        return sum(len(self.candidates(rejected)) for rejected in self.rejected)
+        return self.summary.pairs
 
 
-def build_pair_pool(rollouts: Iterable[Rollout]) -> PairPool:
-    """Keep what can be part of a pair: scored, de-duplicated by problem, of problems with a pass and a failure.
+def build_pair_pool(
+    rollouts: Iterable[Rollout], options: PoolOptions | None = None, *, cache_dir: Path | None = None
+) -> PairPool:
+    """Read rollouts, in any order and as a stream, and keep what can be part of a pair.
 
-    A completion that was cut off at the length limit is not chosen: its end is not the policy's.
+    Left out are the unscored, programs whose verdict was not the same each time, all but one of the same programs under
+    one prompt (the newest policy's stays), and what has no partner.
 
+    Args:
+        options: the filters and the rule for `chosen`.
+        cache_dir: where the folder with texts and tokens is made; none takes the system's for temporary files.
     Raises:
-        DataError: no problem has both a passed and a failed completion.
+        DataError: there is no pair, or a number in a rollout is beyond all bounds.
     """
-    scored = [rollout for rollout in rollouts if rollout.verdict is not None]
-    kept = list(_distinct(sorted(scored, key=_place)))
-    sides = _columns(kept)
-    passed = sides.error_type == PASSED
-    choosable = np.flatnonzero(passed & ~sides.cut_off)
-    chosen = {int(p): choosable[sides.problem[choosable] == p] for p in np.unique(sides.problem[choosable])}
-    rejected = np.flatnonzero(~passed & np.isin(sides.problem, list(chosen)))
-    if not len(rejected):
-        raise DataError(
-            "no problem has both a passed and a failed completion, so there are no pairs; draw more completions for "
-            "each problem (--num_generations), or take easier problems"
-        )
-    return PairPool(sides, Dataset.from_list([_row(rollout) for rollout in kept]), rejected, chosen)
-
-
-def _place(rollout: Rollout) -> tuple[str, int, int, int]:
-    completion = rollout.completion
-    return completion.task_id, completion.policy_version, completion.index, completion.seed
-
-
-def _columns(rollouts: list[Rollout]) -> Sides:
-    task_ids = sorted({rollout.completion.task_id for rollout in rollouts})
-    kinds = sorted({kind for rollout in rollouts if (kind := _kind(rollout))})
-    problem_of, kind_of = {t: i for i, t in enumerate(task_ids)}, {k: i for i, k in enumerate(kinds)}
-    type_of = {error_type: i for i, error_type in enumerate(ERROR_TYPES)}
-    found = [_kind(rollout) for rollout in rollouts]
-    return Sides(
-        task_ids=tuple(task_ids),
-        kinds=tuple(kinds),
-        problem=np.array([problem_of[r.completion.task_id] for r in rollouts], dtype=np.int32),
-        error_type=np.array([type_of[kind.error_type] if kind else PASSED for kind in found], dtype=np.int16),
-        kind=np.array([kind_of[kind] if kind else PASSED for kind in found], dtype=np.int32),
-        policy_version=np.array([r.completion.policy_version for r in rollouts], dtype=np.int32),
-        index=np.array([r.completion.index for r in rollouts], dtype=np.int32),
-        num_tokens=np.array([len(r.completion.token_ids) for r in rollouts], dtype=np.int32),
-        cut_off=np.array([r.completion.finish_reason == "length" for r in rollouts], dtype=bool),
-        row=np.arange(len(rollouts)),
-    )
-
-
-def _kind(rollout: Rollout) -> Kind | None:
-    verdict = rollout.verdict
-    if verdict is None or verdict.error_type is None:
-        return None
-    return Kind(verdict.error_type, verdict.signature or "")
-
-
-def _row(rollout: Rollout) -> dict:
-    completion = rollout.completion
-    return {
-        "task_id": completion.task_id,
-        "index": completion.index,
-        "policy_version": completion.policy_version,
-        "seed": completion.seed,
-        "text": completion.text,
-        "prompt_ids": list(completion.prompt_token_ids),
-        "completion_ids": list(completion.token_ids),
-    }
-
-
-def _distinct(rollouts: Iterable[Rollout]) -> Iterable[Rollout]:
-    seen: set[tuple[str, str]] = set()
-    for rollout in rollouts:
-        key = (rollout.completion.task_id, _normalised(rollout.completion.text))
-        if key not in seen:
-            seen.add(key)
-            yield rollout
-
-
-def _normalised(text: str) -> str:
-    """Text without blank lines and trailing space: line by line, for this is hostile text and is not parsed here."""
-    return "\n".join(stripped for line in text.splitlines() if (stripped := line.rstrip()))
+    options = options or PoolOptions()
+    folder = Path(tempfile.mkdtemp(prefix="rlcode-pool-", dir=cache_dir))
+    try:
+        collector = SideCollector(folder / "sides.arrow")
+        scored, rows = collector.add_all(rollouts)
+        sides, dropped = find_distinct(scored, options.max_side_tokens)
+        pairing = Pairing(sides, options)
+        counts = {"read": collector.read, "unscored": collector.unscored, **dropped, **count_pairs(sides, pairing)}
+        summary = PoolSummary(**counts)
+        if not summary.pairs:
+            raise DataError(
+                "no problem has both a passed and a failed completion that can stand in a pair, so there are no pairs "
+                f"({summary}); draw more completions for each problem (--num_generations), or take easier problems"
+            )
+        return PairPool(sides, rows, pairing, options, summary, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -50,11 +50,11 @@ def test_pairs_are_trained_on_the_tokens_that_were_sampled_from(prompts: PromptF
 
 
 def passed(completion: Completion) -> Rollout:
-    return Rollout(completion, Program("", "whole"), Verdict(None, 1, 1))
+    return Rollout(completion, Program(completion.text, "whole"), Verdict(None, 1, 1))
 
 
 def failed(completion: Completion) -> Rollout:
-    return Rollout(completion, Program("", "whole"), Verdict(ErrorType.SYNTAX, 0, 1))
+    return Rollout(completion, Program(completion.text, "whole"), Verdict(ErrorType.SYNTAX, 0, 1))
 
 
 @pytest.mark.parametrize(("prompts", "template"), FORMATS)
