@@ -103,5 +103,5 @@ def test_every_strategy_draws_a_failure_and_what_passed_of_its_problem(failures:
 
 
 def test_an_unknown_strategy_is_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match="uniform, frequency"):
+    with pytest.raises(ConfigError, match="known: uniform, static, frequency"):
         make_strategy("best")
