@@ -7,6 +7,7 @@ a run that resumes draws what the undisturbed one would have drawn, from the sam
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -62,7 +63,11 @@ class SnapshotHistory:
 
     def at(self, position: int) -> tuple[Snapshot, ...]:
         """What is in force at `position`: the last one decides, those before it tell how it came to that."""
-        return tuple(snapshot for snapshot in self._snapshots if snapshot.from_position <= position)
+        return tuple(self._snapshots[: self.count_at(position)])
+
+    def count_at(self, position: int) -> int:
+        """How many snapshots count at `position`."""
+        return bisect.bisect_right(self._snapshots, position, key=lambda snapshot: snapshot.from_position)
 
     def __len__(self) -> int:
         return len(self._snapshots)

@@ -12,31 +12,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlcode.types import ErrorType
 from sampling.notebook import ErrorNotebook
 from sampling.pool import ERROR_TYPES, PairPool
 from sampling.snapshots import Snapshot
-from sampling.strategies.mixture import MixturePlan, Part
+from sampling.strategies.mixture import Groups, constant_plan
+from sampling.strategies.options import check_share
 from sampling.strategies.protocol import Plan
+from sampling.strategies.shares import bounded_shares
 
 
 @dataclass(frozen=True)
 class FrequencyStrategy:
-    """Weights by `frequency ** power`; 0 gives every error type the same share, 2 favours the frequent ones."""
+    """Weights by `frequency ** power`; 0 gives every error type the same share, 2 favours the frequent ones.
+
+    No type that the pool has gets less than `floor` of the draws or more than `cap`. Where the pool has too many types
+    for the floor, or too few for the cap, each gets the same share.
+    """
 
     power: float = 1.0
+    floor: float = 0.0
+    cap: float = 1.0
 
     def __post_init__(self) -> None:
         if self.power < 0:
             raise ValueError("power must not be negative")
+        check_share("floor", self.floor)
+        check_share("cap", self.cap)
+        if self.floor > self.cap:
+            raise ValueError(f"floor ({self.floor}) must not be above cap ({self.cap})")
 
     def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
-        everything = [Part("all", 1.0, self._weights(pool, history[-1].notebook))]
-        return MixturePlan(pool, lambda position: everything)
+        types = Groups(pool, pool.error_types)
+        weights = self._weights(types, history[-1].notebook)
+        return constant_plan(pool, types, bounded_shares(weights, self.floor, self.cap))
 
-    def _weights(self, pool: PairPool, notebook: ErrorNotebook) -> np.ndarray:
-        types, members, sizes = np.unique(pool.error_types, return_inverse=True, return_counts=True)
-        frequencies = np.array([notebook.frequency(ErrorType(ERROR_TYPES[t])) for t in types])
-        if not frequencies.any():
-            return np.ones(len(pool.error_types))  # the notebook knows none of these types
-        return (frequencies**self.power / sizes)[members]
+    def _weights(self, types: Groups, notebook: ErrorNotebook) -> np.ndarray:
+        now = type_frequencies(types, notebook)
+        if not now.any():
+            return types.sizes.astype(float)  # the notebook knows none of these types: uniform over failures
+        return (now / now.max()) ** self.power
+
+
+def type_frequencies(types: Groups, notebook: ErrorNotebook) -> np.ndarray:
+    """The current frequency of each error type among all scored samples, in the order of the groups."""
+    return np.array([notebook.frequency(ERROR_TYPES[label]) for label in types.labels])

@@ -1,9 +1,10 @@
-"""The plan of most strategies: a few parts, each with its share of the draws and its weights over the failures."""
+"""The plan of most strategies: parts, each with its share of the draws and its weights over groups of failures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,42 +12,68 @@ from sampling.pool import PairPool
 from sampling.strategies.protocol import Draw
 
 
-@dataclass(frozen=True)
-class Part:
-    """Where a share of the draws comes from.
+class Groups:
+    """The pool's failures by something that they share, such as their error type or their problem.
 
-    `weights` has one number (>= 0, at least one > 0) for each of the pool's `rejected`, and need not sum to one.
+    `labels` (n) are the values that occur, ascending; `sizes` (n) says how many failures have each.
+    """
+
+    def __init__(self, pool: PairPool, column: np.ndarray) -> None:
+        self.labels, self.sizes = np.unique(column, return_counts=True)
+        self._members = pool.rejected[np.argsort(column, kind="stable")]
+        self._starts = np.cumsum(self.sizes) - self.sizes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def draw(self, group: int, random: np.random.Generator) -> int:
+        """A failure of this group, each as likely as any other, as a position in the pool's sides."""
+        return int(self._members[self._starts[group] + random.integers(self.sizes[group])])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Where a share of the draws comes from: a group by its weight, then a failure of it uniformly.
+
+    `weights` has one number (>= 0, at least one > 0) for each group, and need not sum to one.
     """
 
     name: str
     share: float
     weights: np.ndarray
 
+    def draw_group(self, random: np.random.Generator) -> int:
+        return int(np.searchsorted(self._borders, random.random(), side="right"))
+
+    @cached_property
+    def _borders(self) -> np.ndarray:
+        """Between the groups, up to the last one that has a weight: no rounding error points behind it."""
+        sums = np.cumsum(self.weights[: np.flatnonzero(self.weights)[-1] + 1], dtype=float)
+        return sums[:-1] / sums[-1]
+
 
 class MixturePlan:
-    """Draws a part by its share, then a failure of it by its weight, then what was chosen by the pool's rule.
+    """Draws a part by its share, then a failure of it, then what was chosen by the pool's rule.
 
     `parts_at(position)` gives the parts at a position, with shares that sum to one. It is asked at every draw, so it
     keeps what is costly.
     """
 
-    def __init__(self, pool: PairPool, parts_at: Callable[[int], Sequence[Part]]) -> None:
+    def __init__(self, pool: PairPool, groups: Groups, parts_at: Callable[[int], Sequence[Part]]) -> None:
         self._pool = pool
-        self._parts_at = parts_at
-        self._cumulative: dict[int, tuple[Part, np.ndarray]] = {}
+        self._groups = groups
+        self.parts_at = parts_at
 
     def draw(self, position: int, random: np.random.Generator) -> Draw:
-        part = _pick(self._parts_at(position), random.random())
-        sums = self._sums(part)
-        at = int(np.searchsorted(sums, random.random() * sums[-1], side="right"))
-        rejected = int(self._pool.rejected[min(at, len(sums) - 1)])
+        part = _pick(self.parts_at(position), random.random())
+        rejected = self._groups.draw(part.draw_group(random), random)
         return Draw(rejected, self._pool.choose(rejected, random), part.name)
 
-    def _sums(self, part: Part) -> np.ndarray:
-        # by identity, and the part is kept with it so that the identity stays its own
-        if id(part) not in self._cumulative:
-            self._cumulative[id(part)] = (part, np.cumsum(part.weights))
-        return self._cumulative[id(part)][1]
+
+def constant_plan(pool: PairPool, groups: Groups, weights: np.ndarray) -> MixturePlan:
+    """One part, "all", from the first draw to the last."""
+    parts = [Part("all", 1.0, weights)]
+    return MixturePlan(pool, groups, lambda position: parts)
 
 
 def _pick(parts: Sequence[Part], point: float) -> Part:

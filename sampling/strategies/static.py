@@ -1,0 +1,44 @@
+"""Every pair of the pool once, in a shuffled order, before any comes again: plain DPO's data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sampling.pool import PairPool
+from sampling.snapshots import Snapshot
+from sampling.strategies.permutation import KeyedPermutation
+from sampling.strategies.protocol import Draw, Plan
+
+
+@dataclass(frozen=True)
+class StaticStrategy:
+    """All N_p × N_f pairs of every problem, whatever rule the pool has for what is chosen. Each pass over them has an
+    order of its own; snapshots change nothing. The pairs are numbered, never listed.
+    """
+
+    def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
+        return _StaticPlan(pool, seed)
+
+
+class _StaticPlan:
+    def __init__(self, pool: PairPool, seed: int) -> None:
+        self._pool = pool
+        self._seed = seed
+        self._ends = np.cumsum([len(pool.candidates(rejected)) for rejected in pool.rejected])
+        self._order = (-1, KeyedPermutation(1, (0,)))
+
+    def draw(self, position: int, random: np.random.Generator) -> Draw:
+        passes, place = divmod(position, int(self._ends[-1]))
+        number = self._permutation(passes)[place]
+        at = int(np.searchsorted(self._ends, number, side="right"))
+        rejected = int(self._pool.rejected[at])
+        candidates = self._pool.candidates(rejected)
+        return Draw(rejected, int(candidates[number - int(self._ends[at])]), "all")  # counted back from the end
+
+    def _permutation(self, passes: int) -> KeyedPermutation:
+        if self._order[0] != passes:
+            self._order = (passes, KeyedPermutation(int(self._ends[-1]), (self._seed, passes)))
+        return self._order[1]
