@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sampling.pool import PairPool
 from sampling.snapshots import SnapshotHistory
-from sampling.strategies.protocol import Draw, Plan, Strategy
+from sampling.strategies.protocol import Draw, Plan, Strategy, draw_random
 
 _PLANS_KEPT = 2
 """Who reads ahead of a snapshot and who reports on what was trained before it ask in turns."""
@@ -28,7 +26,7 @@ class PairSequence:
 
     def draw(self, position: int) -> Draw:
         """The pair at `position`, from 0 to `length` - 1."""
-        return self._plan(position).draw(position, np.random.default_rng([self._seed, position]))
+        return self._plan(position).draw(position, draw_random(self._seed, position))
 
     def _plan(self, position: int) -> Plan:
         count = self.history.count_at(position)

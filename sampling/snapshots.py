@@ -8,7 +8,7 @@ a run that resumes draws what the undisturbed one would have drawn, from the sam
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rlcode.types import ErrorType
@@ -38,6 +38,12 @@ class Snapshot:
     from_position: int
     notebook: ErrorNotebook
     quiz: QuizResult | None = None
+
+
+def last_quiz(history: Sequence[Snapshot]) -> QuizResult | None:
+    """The last one in which something was scored."""
+    quizzes = (snapshot.quiz for snapshot in reversed(history))
+    return next((quiz for quiz in quizzes if quiz is not None and quiz.samples), None)
 
 
 class SnapshotHistory:

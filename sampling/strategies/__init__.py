@@ -7,7 +7,9 @@ from typing import Any
 
 from rlcode.errors import ConfigError
 from sampling.strategies.adaptive import AdaptiveStrategy
+from sampling.strategies.ap2o import Ap2oStrategy
 from sampling.strategies.frequency import FrequencyStrategy
+from sampling.strategies.novelty import NoveltyStrategy
 from sampling.strategies.progressive import ProgressiveStrategy
 from sampling.strategies.protocol import Strategy
 from sampling.strategies.static import StaticStrategy
@@ -19,6 +21,8 @@ STRATEGIES: dict[str, type] = {
     "frequency": FrequencyStrategy,
     "progressive": ProgressiveStrategy,
     "adaptive": AdaptiveStrategy,
+    "novelty": NoveltyStrategy,
+    "ap2o": Ap2oStrategy,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from rlcode.types import ErrorType
 from sampling.notebook import ErrorNotebook
 from sampling.pool import ERROR_TYPES, PairPool
-from sampling.snapshots import QuizResult, Snapshot
+from sampling.snapshots import QuizResult, Snapshot, last_quiz
 from sampling.strategies.mixture import Groups, MixturePlan, Part
 from sampling.strategies.options import Order, check_share
 from sampling.strategies.protocol import Plan
@@ -44,7 +44,7 @@ class AdaptiveStrategy:
     def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
         types = Groups(pool, pool.error_types)
         windows = plan_windows(types, list(zip(history, self.orders(history), strict=True)), length)
-        again = _replay_weights(types, _quizzes(history))
+        again = _replay_weights(types, last_quiz(history))
         replay = [Part("replay", self.replay_share, again)] if again.any() else []
         rest = 1 - (self.window_share + self.replay_share)
 
@@ -59,7 +59,7 @@ class AdaptiveStrategy:
         orders: list[Order] = []
         decided: Order | None = None
         for snapshot in history:
-            for quiz in _quizzes([snapshot]):
+            if quiz := last_quiz([snapshot]):
                 decided = self._decide(decided, quiz.pass_at_1)
             orders.append(decided or self._decide(None, _pass_share(snapshot.notebook)))
         return orders
@@ -69,13 +69,8 @@ class AdaptiveStrategy:
         return "high_to_low" if skill >= self.skill_threshold + margin else "low_to_high"
 
 
-def _quizzes(history: Sequence[Snapshot]) -> list[QuizResult]:
-    """Those in which something was scored, oldest first."""
-    return [snapshot.quiz for snapshot in history if snapshot.quiz is not None and snapshot.quiz.samples]
-
-
-def _replay_weights(types: Groups, quizzes: Sequence[QuizResult]) -> np.ndarray:
-    errors: Mapping[ErrorType, int] = quizzes[-1].errors if quizzes else {}
+def _replay_weights(types: Groups, quiz: QuizResult | None) -> np.ndarray:
+    errors: Mapping[ErrorType, int] = quiz.errors if quiz else {}
     return np.array([errors.get(ERROR_TYPES[label], 0) for label in types.labels])
 
 

@@ -38,6 +38,21 @@ class KeyedPermutation:
         return left << self._half | right
 
 
+class Passes:
+    """The numbers from 0 to `size` - 1 over and over; each pass over them has an order of its own."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self._seed = seed
+        self._last = (-1, KeyedPermutation(size, (seed,)))
+
+    def __getitem__(self, position: int) -> int:
+        number, place = divmod(position, self.size)
+        if number != self._last[0]:
+            self._last = (number, KeyedPermutation(self.size, (self._seed, number)))
+        return self._last[1][place]
+
+
 def _mix(x: int) -> int:
     """SplitMix64's finaliser (Steele et al., 2014)."""
     x &= _MASK

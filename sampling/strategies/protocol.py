@@ -26,11 +26,16 @@ class Draw:
     part: str
 
 
+def draw_random(seed: int, position: int) -> np.random.Generator:
+    """What the draw at `position` of a run with this seed is decided by."""
+    return np.random.default_rng([seed, position])
+
+
 class Plan(Protocol):
     """Says which pair is drawn where, as long as the snapshots that it was made from are in force."""
 
     def draw(self, position: int, random: np.random.Generator) -> Draw:
-        """The pair at `position`; `random` is seeded by the run's seed and the position, and used by nobody else."""
+        """The pair at `position`; `random` is that position's `draw_random`, fresh."""
         ...
 
 

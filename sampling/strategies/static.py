@@ -9,7 +9,7 @@ import numpy as np
 
 from sampling.pool import PairPool
 from sampling.snapshots import Snapshot
-from sampling.strategies.permutation import KeyedPermutation
+from sampling.strategies.permutation import Passes
 from sampling.strategies.protocol import Draw, Plan
 
 
@@ -26,19 +26,12 @@ class StaticStrategy:
 class _StaticPlan:
     def __init__(self, pool: PairPool, seed: int) -> None:
         self._pool = pool
-        self._seed = seed
         self._ends = np.cumsum([len(pool.candidates(rejected)) for rejected in pool.rejected])
-        self._order = (-1, KeyedPermutation(1, (0,)))
+        self._numbers = Passes(int(self._ends[-1]), seed)
 
     def draw(self, position: int, random: np.random.Generator) -> Draw:
-        passes, place = divmod(position, int(self._ends[-1]))
-        number = self._permutation(passes)[place]
+        number = self._numbers[position]
         at = int(np.searchsorted(self._ends, number, side="right"))
         rejected = int(self._pool.rejected[at])
         candidates = self._pool.candidates(rejected)
         return Draw(rejected, int(candidates[number - int(self._ends[at])]), "all")  # counted back from the end
-
-    def _permutation(self, passes: int) -> KeyedPermutation:
-        if self._order[0] != passes:
-            self._order = (passes, KeyedPermutation(int(self._ends[-1]), (self._seed, passes)))
-        return self._order[1]

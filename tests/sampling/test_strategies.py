@@ -37,7 +37,7 @@ MANY = judged_problems({task_id: [ErrorType.NAME] * 9 + [ErrorType.TYPE] * 4 for
 
 
 @every_strategy
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(failures_by_problem, histories(LENGTH), st.integers(0, 2**40), st.permutations(range(LENGTH)))
 def test_positions_can_be_asked_in_any_order_and_twice(name: str, failures, history, seed, order):
     pool, strategy = build_pair_pool(judged_problems(failures)), make_strategy(name)
@@ -49,7 +49,7 @@ def test_positions_can_be_asked_in_any_order_and_twice(name: str, failures, hist
 
 
 @every_strategy
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(failures_by_problem, histories(LENGTH), st.randoms(use_true_random=False))
 def test_the_order_in_which_samples_were_judged_changes_nothing(name: str, failures, history, random):
     rollouts = judged_problems(failures)
@@ -62,7 +62,7 @@ def test_the_order_in_which_samples_were_judged_changes_nothing(name: str, failu
 
 
 @every_strategy
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(failures_by_problem, histories(LENGTH), st.integers(0, LENGTH - 1))
 def test_what_is_learnt_later_changes_no_draw_before(name: str, failures, history, until):
     pool, strategy = build_pair_pool(judged_problems(failures)), make_strategy(name)
@@ -79,7 +79,7 @@ def test_another_seed_draws_other_pairs(name: str):
 
 
 @every_strategy
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(failures_by_problem, histories(LENGTH))
 def test_what_failed_is_rejected_for_what_passed_on_the_same_problem(name: str, failures, history):
     pool = build_pair_pool(judged_problems(failures))
@@ -207,7 +207,7 @@ def test_static_draws_every_pair_once_before_any_comes_again():
 
 
 @given(failures_by_problem, st.integers(1, 4), st.integers(0, 2**40))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_static_covers_every_pool(failures, passes, seed):
     sequence = run_of("static", judged_problems(failures, passes), seed=seed)
     count = passes * sum(map(len, failures.values()))
