@@ -36,8 +36,9 @@ class PairPool:
     """The sides that pairs can be drawn from.
 
     `rejected` holds the positions in `sides` of all failures that can be rejected, ascending; a strategy's weights
-    have its order. `error_types`, `kinds` and `problems` are the columns of `sides` at these positions. `scored` has
-    the completions that the sides stand for, and `summary` counts what was left out. Its files go when it does.
+    have its order. `error_types`, `kinds` and `problems` are the columns of `sides` at these positions, and
+    `num_candidates` says how many sides can be chosen over each. `scored` has the completions that the sides stand for,
+    and `summary` counts what was left out. Its files go when it does.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class PairPool:
         self.rows = rows
         self.options = options
         self.summary = summary
-        self.rejected = np.flatnonzero(pairing.num_better())
+        candidates = pairing.num_better()
+        self.rejected = np.flatnonzero(candidates)
+        self.num_candidates = candidates[self.rejected]
         self.error_types = sides.error_type[self.rejected]
         self.kinds = sides.kind[self.rejected]
         self.problems = sides.problem[self.rejected]

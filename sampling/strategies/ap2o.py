@@ -12,6 +12,7 @@ Differences, all of them:
 - The arithmetic of the window is exact instead of in floats. Where it reaches beyond the last failure at the run's end
   it stops there; in AP2O it is empty then, and where no quiz adds anything the run dies of an IndexError.
 - An epoch's share that is gone is the share of its draws. AP2O counts optimizer steps, so a batch has one window.
+- What the pool leaves out is not counted: programs whose verdicts differ, those that are too long.
 - Of texts that differ only in what the pool normalises away, each counts, and one is trained on for all.
 - A quiz counts from the snapshot on that it comes with; AP2O holds one after each epoch.
 """
@@ -49,7 +50,7 @@ class Ap2oStrategy:
 
     def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
         quiz = last_quiz(history)
-        return _Ap2oPlan(self, _Exam(pool.scored), quiz.errors if quiz else {}, seed)
+        return _Ap2oPlan(self, _Exam(pool), quiz.errors if quiz else {}, seed)
 
     def window(self, position: int, problems: int, failures: int) -> tuple[int, int]:
         """From where to where in a problem's row of failures the window reaches at a position of the run."""
@@ -61,22 +62,23 @@ class Ap2oStrategy:
 class _Exam:
     """The problems that pairs are drawn from: those with two different passes and two different failures at least.
 
-    Texts are compared exactly, over all problems: one that two problems have in common counts for the first alone.
+    Texts are compared exactly, over all problems: one that two problems have in common counts for the first alone. A
+    problem that was asked in several ways counts as several.
     """
 
-    def __init__(self, scored: Scored) -> None:
-        kept = _first_of_each_text(scored)
-        passed = scored.error_type[kept] == PASSED
-        problems = int(scored.problem.max()) + 1
-        passes, failures = (np.bincount(scored.problem[kept][side], minlength=problems) for side in (passed, ~passed))
+    def __init__(self, pool: PairPool) -> None:
+        problem = pool.sides.prompt[pool.scored.side]
+        kept = _first_of_each_text(pool.scored, problem)
+        self._sides, self._types, problem = pool.scored.side[kept], pool.scored.error_type[kept], problem[kept]
+        passed, problems = self._types == PASSED, int(problem.max()) + 1
+        passes, failures = (np.bincount(problem[side], minlength=problems) for side in (passed, ~passed))
         self.problems = np.flatnonzero((passes >= 2) & (failures >= 2))
         if not len(self.problems):
             raise DataError(
                 "ap2o draws from problems with two different passes and two different failures, and there is none; "
                 "draw more completions for each problem (--num_generations), or take another strategy"
             )
-        self._sides, self._types = scored.side[kept], scored.error_type[kept]
-        self._starts = np.searchsorted(scored.problem[kept], np.arange(problems))
+        self._starts = np.searchsorted(problem, np.arange(problems))
         self._passes, self._failures = passes, failures
 
     def passes(self, problem: int) -> np.ndarray:
@@ -89,12 +91,12 @@ class _Exam:
         return self._sides[row], self._types[row]
 
 
-def _first_of_each_text(scored: Scored) -> np.ndarray:
+def _first_of_each_text(scored: Scored, problem: np.ndarray) -> np.ndarray:
     """Sorted by problem; in a problem passes come first, then failures from rare types to frequent ones."""
     columns = len(ERROR_TYPES) + 1  # PASSED is the last one
-    cell = scored.problem.astype(np.int64) * columns + scored.error_type % columns
+    cell = problem.astype(np.int64) * columns + scored.error_type % columns
     often = np.where(scored.error_type == PASSED, 0, np.bincount(cell)[cell])
-    order = np.lexsort((often, scored.problem))
+    order = np.lexsort((often, problem))
     _, first = np.unique(scored.text[order], return_index=True)
     return order[np.sort(first)]
 

@@ -45,7 +45,7 @@ class _NoveltyPlan:
         self._seed = seed
         self._kinds = Groups(pool, pool.kinds)
         self._kind_draws = np.zeros(len(self._kinds), dtype=np.int64)
-        self._kind_weights = _Urn(self._kinds.sizes)
+        self._kind_weights = Urn(self._kinds.sizes)
         self._problem_draws = np.zeros(len(pool.sides.task_ids), dtype=np.int64)
         self._drawn: list[Draw] = []
 
@@ -81,7 +81,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     return 1 - changed / (len(one) + len(other)) if changed else 0.0
 
 
-class _Urn:
+class Urn:
     """Draws a number by weights that change; both take the square root of how many there are."""
 
     def __init__(self, weights: np.ndarray) -> None:

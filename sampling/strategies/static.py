@@ -26,7 +26,7 @@ class StaticStrategy:
 class _StaticPlan:
     def __init__(self, pool: PairPool, seed: int) -> None:
         self._pool = pool
-        self._ends = np.cumsum([len(pool.candidates(rejected)) for rejected in pool.rejected])
+        self._ends = np.cumsum(pool.num_candidates)
         self._numbers = Passes(int(self._ends[-1]), seed)
 
     def draw(self, position: int, random: np.random.Generator) -> Draw:
