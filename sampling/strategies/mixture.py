@@ -42,6 +42,10 @@ class Part:
     share: float
     weights: np.ndarray
 
+    def __post_init__(self) -> None:
+        if not self.weights.any():
+            raise ValueError(f"part {self.name!r} has nothing to draw: no group has a weight")
+
     def draw_group(self, random: np.random.Generator) -> int:
         return int(np.searchsorted(self._borders, random.random(), side="right"))
 

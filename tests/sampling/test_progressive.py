@@ -18,7 +18,7 @@ from sampling.pool import ERROR_TYPES, build_pair_pool
 from sampling.snapshots import Snapshot, SnapshotHistory
 from sampling.strategies import make_strategy
 from sampling.strategies.adaptive import AdaptiveStrategy
-from sampling.strategies.mixture import Groups
+from sampling.strategies.mixture import Groups, MixturePlan
 from sampling.strategies.windows import plan_windows
 from tests.sampling.drawn import (
     error_counts,
@@ -141,7 +141,7 @@ def test_a_rare_type_has_its_turn_in_a_short_run():
     assert [error_type(sequence.pool, sequence.draw(t)) for t in range(10)] == [NAME] * 8 + [TYPE, SYNTAX]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(failures_by_problem, error_counts, orders, st.sampled_from([0.0, 0.5, 0.8, 1.0]), st.integers(0, 2**30))
 def test_progressive_keeps_its_shares_at_20_points(failures, errors, order, share, seed):
     rollouts = judged_problems(failures)
@@ -173,15 +173,33 @@ def shares_of_the_turn(sizes: dict, errors: dict, order: str, start: int, stop: 
     return shares
 
 
-@settings(max_examples=15, deadline=None)
+splits = st.sampled_from([(0.8, 0.2), (0.5, 0.2), (0.0, 1.0), (1.0, 0.0), (0.6, 0.1)])
+
+
+@settings(deadline=None)
+@given(failures_by_problem, histories(400), splits)
+def test_no_position_has_less_window_or_more_replay_than_configured(failures, history, split):
+    window, replay = split
+    pool = build_pair_pool(judged_problems(failures))
+    strategy = AdaptiveStrategy(window_share=window, replay_share=replay)
+    for position in range(0, 400, 20):
+        plan = strategy.plan(pool, history.at(position), length=400, seed=0)
+        assert isinstance(plan, MixturePlan)
+        shares = {part.name: part.share for part in plan.parts_at(position)}
+        assert shares["window"] > window - 1e-12
+        assert shares.get("replay", 0) == (replay if replayed(history, pool_sizes(pool), position) else 0)
+        assert sum(shares.values()) == pytest.approx(1)
+
+
+@settings(max_examples=6, deadline=None)
 @given(
     failures_by_problem,
     histories(LENGTH),
-    st.sampled_from([(0.8, 0.2), (0.5, 0.2), (0.0, 1.0), (1.0, 0.0), (0.6, 0.1)]),
+    splits,
     st.integers(0, 2**30),
 )
-def test_window_and_replay_keep_their_shares_across_snapshots(failures, history, shares, seed):
-    window, replay = shares
+def test_window_and_replay_keep_their_shares_across_snapshots(failures, history, split, seed):
+    window, replay = split
     pool = build_pair_pool(judged_problems(failures))
     strategy = make_strategy("adaptive", window_share=window, replay_share=replay)
     sequence = PairSequence(pool, strategy, history, length=LENGTH, seed=seed)

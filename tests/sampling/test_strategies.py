@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from rlcode.errors import ConfigError
 from rlcode.types import ErrorType
 from sampling.draws import PairSequence
 from sampling.notebook import ErrorNotebook
-from sampling.pool import PASSED, build_pair_pool
+from sampling.pool import ERROR_TYPES, PASSED, PairPool, build_pair_pool
 from sampling.snapshots import Snapshot, SnapshotHistory
 from sampling.strategies import STRATEGIES, make_strategy
+from sampling.strategies.mixture import Groups, constant_plan
+from sampling.strategies.protocol import Plan
 from sampling.strategies.shares import bounded_shares
 from tests.sampling.drawn import (
     error_counts,
@@ -102,7 +106,7 @@ def assert_shares_at_20_points(sequence: PairSequence, expected: Mapping[ErrorTy
             assert is_within_sampling_error(counts[error_type], share, draws), (start, error_type, share)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(failures_by_problem, error_counts, st.integers(0, 2**30))
 def test_uniform_draws_each_failure_alike_at_every_point(failures, errors, seed):
     sequence = run_of("uniform", judged_problems(failures), Snapshot(0, notebook_of(errors)), length=10_000, seed=seed)
@@ -117,7 +121,7 @@ def test_uniform_over_problems_draws_each_problem_alike():
     assert is_within_sampling_error(counts[ErrorType.TYPE], 0.5, 4000)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     failures_by_problem,
     error_counts,
@@ -238,6 +242,36 @@ def test_an_unknown_strategy_is_answered_with_the_known_ones():
 def test_options_that_can_not_be_are_refused_by_name(name: str, options: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         make_strategy(name, **options)
+
+
+@dataclass(frozen=True)
+class LimitsStrategy:
+    """Failures at a limit alone, each limit alike."""
+
+    def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
+        types = Groups(pool, pool.error_types)
+        limits = (ErrorType.TIMEOUT, ErrorType.MEMORY, ErrorType.OUTPUT)
+        return constant_plan(pool, types, np.array([ERROR_TYPES[label] in limits for label in types.labels]))
+
+
+def test_a_line_in_the_table_adds_a_strategy(monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "limits", LimitsStrategy)
+    rollouts = judged_problems({"a": [ErrorType.NAME] * 9 + [ErrorType.TIMEOUT] * 3 + [ErrorType.MEMORY]})
+    sequence = run_of("limits", rollouts, length=1000)
+    counts = type_counts(sequence.pool, map(sequence.draw, range(1000)))
+    assert is_within_sampling_error(counts[ErrorType.MEMORY], 0.5, 1000)
+    assert counts[ErrorType.NAME] == 0
+    with pytest.raises(ValueError, match="nothing to draw"):
+        run_of("limits", MANY).draw(0)
+
+
+def test_the_documentation_names_every_strategy_with_its_options():
+    text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    assert list(rows) == list(STRATEGIES)
+    for name, strategy in STRATEGIES.items():
+        for field in fields(strategy):
+            assert f"`{field.name}` ({field.default})" in rows[name]
 
 
 @every_strategy
