@@ -380,23 +380,35 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     """
     if not isinstance(data, dict):
         raise ValueError(f"expected an object for {cls.__name__}, got {type(data).__name__}")
-    hints, required = _fields(typing.cast(Any, cls))
+    hints, plain, required = _fields(typing.cast(Any, cls))
     unknown = sorted(data.keys() - hints.keys())
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r} for {cls.__name__}; known: {', '.join(hints)}")
     missing = [name for name in required if name not in data]
     if missing:
         raise ValueError(f"field {missing[0]!r} of {cls.__name__} is missing")
-    return cls(**{name: _decode(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()})
+    values = {
+        name: value if type(value) in plain[name] else _decode(hints[name], value, f"{cls.__name__}.{name}")
+        for name, value in data.items()
+    }
+    return cls(**values)
 
 
 @functools.cache  # to evaluate the annotations takes ten times as long as the rest
-def _fields(cls: type) -> tuple[dict[str, Any], list[str]]:
-    """The types of a dataclass's fields by name, and the names of those without a default."""
+def _fields(cls: type) -> tuple[dict[str, Any], dict[str, set[type]], list[str]]:
+    """The types of a dataclass's fields by name, those of them whose values are taken as they are, and the names of
+    fields without a default."""
     hints, fields = typing.get_type_hints(cls), dataclasses.fields(cls)
     missing = dataclasses.MISSING
     required = [f.name for f in fields if f.default is missing and f.default_factory is missing]
-    return {f.name: hints[f.name] for f in fields}, required
+    return {f.name: hints[f.name] for f in fields}, {f.name: _plain_types(hints[f.name]) for f in fields}, required
+
+
+def _plain_types(hint: Any) -> set[type]:
+    origin, args = _parts_of(hint)
+    if origin in (_types.UnionType, typing.Union):
+        return set().union(*map(_plain_types, args))
+    return {hint} & {str, int, float, bool, type(None)}
 
 
 @functools.cache

@@ -6,37 +6,52 @@ import dataclasses
 
 import numpy as np
 
-from sampling.sides import Sides
+from sampling.sides import Scored, Sides
 
 
-def find_distinct(scored: Sides, max_tokens: int | None) -> tuple[Sides, dict[str, int]]:
-    """One side for each normalised program under each prompt, and how many were dropped: `unstable`, `too_long` and
-    `duplicates`.
+def find_distinct(everything: Sides, max_tokens: int | None) -> tuple[Sides, Scored, dict[str, int]]:
+    """One side for each normalised program under each prompt, what these stand for, and how many completions were
+    dropped: `unstable`, `too_long` and `duplicates`.
 
     Of equal programs the one that stays is one that is not too long, then one that was not cut off, then the one of
     the newest policy, then the first. Where a program's outcome is not always the same, on whatever prompt of the
     problem, none stays.
     """
-    too_long = scored.num_tokens > (max_tokens or np.inf)
-    position = np.arange(len(scored))
-    # the last key decides first
-    order = np.lexsort(
-        (position, -scored.policy_version, scored.cut_off, too_long, scored.prompt, scored.code, scored.problem)
-    )
-    programs = _starts(scored.problem[order], scored.code[order])
-    groups = _starts(scored.problem[order], scored.code[order], scored.prompt[order])
-    unstable = np.empty(len(scored), dtype=bool)
-    unstable[order] = _differs_within(scored.error_type[order], programs)
-    copies = np.empty(len(scored), dtype=np.int32)
-    first = order[groups]
-    copies[first] = np.diff(groups, append=len(order))
-    kept = np.sort(first[~unstable[first] & ~too_long[first]])
+    too_long = everything.num_tokens > (max_tokens or np.inf)
+    keys = (-everything.policy_version, everything.cut_off, too_long, everything.prompt, everything.code)
+    order = np.lexsort((*keys, everything.problem))  # stable, and the last key decides first
+    problem, code, prompt = (column[order] for column in (everything.problem, everything.code, everything.prompt))
+    unstable = np.empty(len(everything), dtype=bool)
+    unstable[order] = _differs_within(everything.error_type[order], _starts(problem, code))
+    groups = _starts(problem, code, prompt)
+    sizes, first = np.diff(groups, append=len(order)), order[groups]
+    is_kept = ~unstable[first] & ~too_long[first]
+    kept, copies = _in_order(first[is_kept], sizes[is_kept])
+    stand_in = np.empty(len(everything), dtype=np.int64)
+    stand_in[order] = np.repeat(first, sizes)
     counts = {
         "unstable": int(unstable.sum()),
         "too_long": int((too_long & ~unstable).sum()),
         "duplicates": int((~too_long & ~unstable).sum()) - len(kept),
     }
-    return dataclasses.replace(scored.take(kept), copies=copies[kept]), counts
+    sides = dataclasses.replace(everything.take(kept), copies=copies)
+    return sides, _stood_for(everything, stand_in, kept), counts
+
+
+def _in_order(positions: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(positions)
+    return positions[order], values[order]
+
+
+def _stood_for(everything: Sides, stand_in: np.ndarray, kept: np.ndarray) -> Scored:
+    """Those whose `stand_in` is among the `kept`."""
+    wanted = np.isin(stand_in, kept)
+    return Scored(
+        problem=everything.problem[wanted],
+        error_type=everything.error_type[wanted],
+        text=everything.text[wanted],
+        side=np.searchsorted(kept, stand_in[wanted]),
+    )
 
 
 def _starts(*columns: np.ndarray) -> np.ndarray:

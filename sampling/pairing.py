@@ -13,6 +13,7 @@ from sampling.sides import PASSED, Sides
 
 _ANY_LENGTH = (0, (1 << 31) - 1)
 _ROUNDING = 1e-9
+_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Pairing:
     def further(self, rejected: int) -> np.ndarray:
         """The failures of a later stage that can be chosen over a failure."""
         later = [self._on(stage, rejected) for stage in Stage if self._stage[rejected] < stage < Stage.PASS]
-        return np.concatenate(later)
+        return np.concatenate([_NONE, *later])
 
     def _on(self, stage: Stage, rejected: int) -> np.ndarray:
         shelf = self._chosen_shelves.get(stage)
         if shelf is None:
-            return np.empty(0, dtype=np.int64)
+            return _NONE
         least, most = self._lengths(rejected, self._ratio)
         first, end = shelf.spans(self._sides.prompt[rejected], least, most)
         return shelf.positions[first:end]

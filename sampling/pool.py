@@ -6,6 +6,7 @@ a file, mapped into memory as a `datasets.Dataset`, and are read when a pair is 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -23,26 +24,34 @@ from sampling.distinct import find_distinct
 from sampling.pairing import Pairing
 from sampling.pool_options import PoolOptions
 from sampling.pool_summary import PoolSummary, count_pairs
-from sampling.sides import ERROR_TYPES, PASSED, SideCollector, Sides
+from sampling.sides import ERROR_TYPES, PASSED, Scored, SideCollector, Sides
 
 if TYPE_CHECKING:
     from sampling.strategies.protocol import Draw
 
-__all__ = ["ERROR_TYPES", "PASSED", "PairPool", "PoolOptions", "PoolSummary", "Sides", "build_pair_pool"]
+__all__ = ["ERROR_TYPES", "PASSED", "PairPool", "PoolOptions", "PoolSummary", "Scored", "Sides", "build_pair_pool"]
 
 
 class PairPool:
     """The sides that pairs can be drawn from.
 
     `rejected` holds the positions in `sides` of all failures that can be rejected, ascending; a strategy's weights
-    have its order. `error_types`, `kinds` and `problems` are the columns of `sides` at these positions. `summary`
-    counts what was left out. Its files go when it does.
+    have its order. `error_types`, `kinds` and `problems` are the columns of `sides` at these positions. `scored` has
+    the completions that the sides stand for, and `summary` counts what was left out. Its files go when it does.
     """
 
     def __init__(
-        self, sides: Sides, rows: Dataset, pairing: Pairing, options: PoolOptions, summary: PoolSummary, folder: Path
+        self,
+        sides: Sides,
+        scored: Scored,
+        rows: Dataset,
+        pairing: Pairing,
+        options: PoolOptions,
+        summary: PoolSummary,
+        folder: Path,
     ) -> None:
         self.sides = sides
+        self.scored = scored
         self.rows = rows
         self.options = options
         self.summary = summary
@@ -53,7 +62,7 @@ class PairPool:
         self._pairing = pairing
         self._rule = RULES[options.chosen]
         self._folder = folder
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(self, _remove, folder, os.getpid())
 
     def candidates(self, rejected: int) -> np.ndarray:
         """The positions of the sides that can be chosen over `rejected`, passes first; never empty."""
@@ -111,8 +120,8 @@ def build_pair_pool(
     folder = Path(tempfile.mkdtemp(prefix="rlcode-pool-", dir=cache_dir))
     try:
         collector = SideCollector(folder / "sides.arrow")
-        scored, rows = collector.add_all(rollouts)
-        sides, dropped = find_distinct(scored, options.max_side_tokens)
+        everything, rows = collector.add_all(rollouts)
+        sides, scored, dropped = find_distinct(everything, options.max_side_tokens)
         pairing = Pairing(sides, options)
         counts = {"read": collector.read, "unscored": collector.unscored, **dropped, **count_pairs(sides, pairing)}
         summary = PoolSummary(**counts)
@@ -121,7 +130,12 @@ def build_pair_pool(
                 "no problem has both a passed and a failed completion that can stand in a pair, so there are no pairs "
                 f"({summary}); draw more completions for each problem (--num_generations), or take easier problems"
             )
-        return PairPool(sides, rows, pairing, options, summary, folder)
+        return PairPool(sides, scored, rows, pairing, options, summary, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _remove(folder: Path, made_by: int) -> None:
+    if os.getpid() == made_by:  # a forked process has the pool too, and ends earlier
+        shutil.rmtree(folder, ignore_errors=True)

@@ -59,6 +59,8 @@ class Sides:
     tests_total: np.ndarray
     cut_off: np.ndarray
     """Whether it ended at the length limit."""
+    text: np.ndarray
+    """Hash of the text, exact."""
     code: np.ndarray
     """Hash of the normalised program: two sides of one problem with the same code do the same."""
     copies: np.ndarray
@@ -80,6 +82,22 @@ class Sides:
         return Sides(task_ids=self.task_ids, kinds=self.kinds, **columns)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Every completion that a side stands for, itself included: columns of the same length, in the order of `Sides`."""
+
+    problem: np.ndarray
+    error_type: np.ndarray
+    """Into `ERROR_TYPES`, or `PASSED`."""
+    text: np.ndarray
+    """Hash of the text, exact."""
+    side: np.ndarray
+    """The position in `Sides` of the one that stands for it."""
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+
 COLUMNS = tuple(field.name for field in fields(Sides) if field.type == "np.ndarray")
 
 _HELD = {
@@ -93,6 +111,7 @@ _HELD = {
     "tests_passed": "i",
     "tests_total": "i",
     "cut_off": "b",
+    "text": "q",
     "code": "q",
     "content": "q",
 }
@@ -158,7 +177,7 @@ class SideCollector:
             ) from error
 
     def _add_scored(self, completion: Completion, program: Program, verdict: Verdict) -> None:
-        prompt, content = self._rows.append(completion)
+        prompt, text, content = self._rows.append(completion)
         values = {
             "problem": self._problems.setdefault(completion.task_id, len(self._problems)),
             "prompt": self._prompts.setdefault((completion.task_id, prompt), len(self._prompts)),
@@ -170,6 +189,7 @@ class SideCollector:
             "tests_passed": verdict.tests_passed,
             "tests_total": verdict.tests_total,
             "cut_off": completion.finish_reason == "length",
+            "text": text,
             "code": _code_of(completion, program),
             "content": content,
         }
@@ -258,8 +278,8 @@ class _RowWriter:
         self._prompts, self._tokens = TokenLists(), TokenLists()
         self._size = 0
 
-    def append(self, completion: Completion) -> tuple[bytes, int]:
-        """Returns a hash of the prompt and one of the answer."""
+    def append(self, completion: Completion) -> tuple[bytes, int, int]:
+        """Returns hashes: of the prompt, of the text, of text and tokens."""
         text, task_id = (part.encode("utf-8", errors="replace") for part in (completion.text, completion.task_id))
         prompt, tokens = self._prompts.append(completion.prompt_token_ids), self._tokens.append(completion.token_ids)
         self._size += len(text) + len(prompt) + len(tokens)
@@ -269,7 +289,7 @@ class _RowWriter:
         self._texts.append(text)
         if self._size >= _PIECE_BYTES:
             self._write()
-        return _digest(prompt), _number(_digest(tokens, b"\0", text))
+        return _digest(prompt), _number(_digest(text)), _number(_digest(tokens, b"\0", text))
 
     def finish(self) -> Dataset:
         if self._texts:
