@@ -17,6 +17,7 @@ COMMANDS = {
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
     "rollout": ("sampling.main", "write and judge completions, the input of DPO; `rollout show` to look at them"),
     "notebook": ("sampling.commands.notebook", "what the policy gets wrong: error types, trends, worst problems"),
+    "pairs": ("sampling.commands.pairs", "preference pairs from rollouts, as a data set for any DPO trainer"),
     "serve": ("sampling.serve", "start a vLLM server that writes completions for --engine vllm-server"),
     "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),

@@ -12,6 +12,7 @@ The denominator is always all scored samples, passes included, so frequencies ar
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from collections import Counter, defaultdict
@@ -28,6 +29,9 @@ Horizon = Literal["short", "long"]
 FORMAT_VERSION = 2
 _FORGOTTEN = 20
 """Long half-lives after which a policy's samples are dropped: they weigh a millionth then."""
+
+_PIECE = 256
+"""Rollouts that are held at once while a stream is watched."""
 
 
 class Kind(NamedTuple):
@@ -77,6 +81,13 @@ class ErrorNotebook:
             kind = None if verdict.error_type is None else Kind(verdict.error_type, verdict.signature or "")
             self._add(rollout.completion.policy_version, rollout.completion.task_id, {kind: 1})
         self._settle()
+
+    def watched(self, rollouts: Iterable[Rollout]) -> Iterator[Rollout]:
+        """Hand the rollouts on and take them down, some hundreds at a time."""
+        stream = iter(rollouts)
+        while piece := list(itertools.islice(stream, _PIECE)):
+            self.observe(piece)
+            yield from piece
 
     def merge(self, other: ErrorNotebook) -> None:
         """Add everything that `other` has seen. The order in which notebooks are merged does not matter.

@@ -100,4 +100,7 @@ def _provenance(pool: PairPool, side: str, positions: np.ndarray) -> dict[str, p
 
 
 def _texts(prompts: pa.Array, tokenizer: Any) -> list[str]:
-    return [tokenizer.decode(ids) for ids in prompts.to_pylist()]
+    """The prompts' text, of which the tokenizer makes these tokens again: it adds its own first one by itself."""
+    added = tokenizer("")["input_ids"][:1]
+    rows = [ids[1:] if added and ids[:1] == added else ids for ids in prompts.to_pylist()]
+    return [tokenizer.decode(ids, clean_up_tokenization_spaces=False) for ids in rows]
