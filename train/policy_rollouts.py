@@ -144,7 +144,8 @@ class PolicyRollouts:
         requests = list(self._requests(problems, trainer.num_generations))
         completions = self.engine.generate(_part(requests, trainer.accelerator), self._params(trainer))
         rollouts = gather_object(list(self._judged(completions)))
-        share = UnscoredShare(self.max_unscored_share, len(rollouts))
+        # a refill may be so small that one lost sample is a large share of it: it counts as if it were a whole batch
+        share = UnscoredShare(self.max_unscored_share, max(len(rollouts), trainer.args.generation_batch_size))
         for rollout in rollouts:
             share.count(rollout.unscored_reason)
         self.notebook.observe(rollouts)

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -17,14 +18,16 @@ import pytest
 from transformers import AutoTokenizer
 from trl import GRPOConfig, ModelConfig
 
+from rlcode.prompts import PromptFormat
 from rlcode.types import Completion, ErrorType, Problem, Rollout, TestCase, TestKind
 from sampling.engine import GenerationRequest, SamplingParams, request_seed
 from sampling.notebook import ErrorNotebook
-from sampling.store import read_rollouts
+from sampling.store import RolloutStore, read_rollouts
 from sandbox.pool import open_sandbox
 from train.arguments import GrpoArguments, PairArguments
 from train.dpo import check_tokens, draw_training_pairs
 from train.grpo import train_grpo
+from train.policy_rollouts import PolicyRollouts
 
 G, GROUPS, STEPS = 8, 8, 4
 RIGHT = "    return 1\n"
@@ -168,6 +171,25 @@ def test_dpo_draws_its_pairs_from_what_grpo_stored(half_flat: Run, random_model:
     assert {pair.error_type for pair in pairs} <= {ErrorType.WRONG_ANSWER, ErrorType.NAME, ErrorType.INDEX}
     assert all(pair.chosen.text == RIGHT and pair.rejected.text in WRONG for pair in pairs)
     assert notebook.scored == len(half_flat.rollouts)
+
+
+def test_a_run_that_goes_on_knows_what_all_processes_stored_before_the_checkpoint(tmp_path: Path, half_flat: Run):
+    stores = [RolloutStore(tmp_path, f"-rank{rank}") for rank in range(2)]
+    for place, rollout in enumerate(half_flat.rollouts):
+        stores[place % 2].append(rollout)
+    nothing: Any = None
+    rollouts = PolicyRollouts(
+        *([problem("t")], PromptFormat("completion"), SimpleNamespace(tokenizer=nothing), nothing, nothing, nothing),
+        *(stores[0], nothing, "base", 1, 0.1, nothing, False, nothing, ErrorNotebook()),
+    )
+    rollouts._go_on_from(3, SimpleNamespace(accelerator=SimpleNamespace(wait_for_everyone=lambda: None)))
+    before = [rollout for rollout in half_flat.rollouts if rollout.completion.policy_version < 3]
+    expected = ErrorNotebook()
+    expected.observe(before)
+    assert len(before) < len(half_flat.rollouts)
+    assert rollouts.notebook.evidence() == expected.evidence()
+    own = read_rollouts([tmp_path / "rollouts-rank0-00000.jsonl"])
+    assert all(rollout.completion.policy_version < 3 for rollout in own)
 
 
 def test_grpo_begins_with_what_the_notebook_of_a_dpo_run_says(tmp_path: Path, half_flat: Run, random_model: Path):
