@@ -9,6 +9,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,16 +17,17 @@ from typing import Any
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer
-from trl import GRPOConfig, ModelConfig
+from trl import DPOConfig, GRPOConfig, ModelConfig
 
 from rlcode.prompts import PromptFormat
 from rlcode.types import Completion, ErrorType, Problem, Rollout, TestCase, TestKind
 from sampling.engine import GenerationRequest, SamplingParams, request_seed
 from sampling.notebook import ErrorNotebook
+from sampling.prompt_sampler import PromptSampler, PromptSampling
 from sampling.store import RolloutStore, read_rollouts
 from sandbox.pool import open_sandbox
-from train.arguments import GrpoArguments, PairArguments
-from train.dpo import check_tokens, draw_training_pairs
+from train.arguments import GrpoArguments, PairArguments, PolicyArguments
+from train.dpo import train_dpo
 from train.grpo import train_grpo
 from train.policy_rollouts import PolicyRollouts
 
@@ -81,6 +83,10 @@ class Run:
         return sum(step[f"groups/{metric}"] for step in self.logged)
 
 
+def model_config(model: Path) -> ModelConfig:
+    return ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0)
+
+
 def run(path: Path, model: Path, chances: dict[str, float], **options: Any) -> Run:
     args = GrpoArguments(prompt_style="completion", **options)
     training = GRPOConfig(
@@ -103,7 +109,7 @@ def run(path: Path, model: Path, chances: dict[str, float], **options: Any) -> R
     )
     with open_sandbox("local", 2) as sandbox:
         train_grpo(
-            *(args, ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0), training),
+            *(args, model_config(model), training),
             [problem(task_id) for task_id in chances],
             engine=ScriptedEngine(model, chances),
             sandbox=sandbox,
@@ -164,13 +170,37 @@ def test_what_was_dropped_is_stored_and_taken_down_too(half_flat: Run):
     assert saved.scored == len(half_flat.rollouts)
 
 
-def test_dpo_draws_its_pairs_from_what_grpo_stored(half_flat: Run, random_model: Path):
-    pairs, notebook = draw_training_pairs(PairArguments(rollouts=[str(half_flat.path)], num_pairs=32), seed=0)
-    check_tokens(pairs, AutoTokenizer.from_pretrained(random_model))
-    assert {pair.task_id[:5] for pair in pairs} == {"mixed"}
-    assert {pair.error_type for pair in pairs} <= {ErrorType.WRONG_ANSWER, ErrorType.NAME, ErrorType.INDEX}
-    assert all(pair.chosen.text == RIGHT and pair.rejected.text in WRONG for pair in pairs)
-    assert notebook.scored == len(half_flat.rollouts)
+@pytest.fixture(scope="module")
+def dpo_run(tmp_path_factory, half_flat: Run, random_model: Path) -> Path:
+    """A run of DPO on what GRPO stored."""
+    path = tmp_path_factory.mktemp("dpo") / "run"
+    config = DPOConfig(
+        output_dir=str(path),
+        per_device_train_batch_size=8,
+        max_steps=2,
+        learning_rate=1e-4,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    train_dpo(
+        PairArguments(rollouts=[str(half_flat.path)], num_pairs=32),
+        PolicyArguments(),
+        model_config(random_model),
+        config,
+    )
+    return path
+
+
+def test_dpo_draws_its_pairs_from_what_grpo_stored(dpo_run: Path, half_flat: Run):
+    pairs = [json.loads(line) for line in (dpo_run / "pairs.jsonl").read_text().splitlines()]
+    assert len(pairs) == 32
+    assert {pair["task_id"][:5] for pair in pairs} == {"mixed"}
+    assert {pair["error_type"] for pair in pairs} <= {ErrorType.WRONG_ANSWER, ErrorType.NAME, ErrorType.INDEX}
+    assert ErrorNotebook.load(dpo_run / "notebook.json").scored == len(half_flat.rollouts)
 
 
 def test_a_run_that_goes_on_knows_what_all_processes_stored_before_the_checkpoint(tmp_path: Path, half_flat: Run):
@@ -192,20 +222,20 @@ def test_a_run_that_goes_on_knows_what_all_processes_stored_before_the_checkpoin
     assert all(rollout.completion.policy_version < 3 for rollout in own)
 
 
-def test_grpo_begins_with_what_the_notebook_of_a_dpo_run_says(tmp_path: Path, half_flat: Run, random_model: Path):
-    _, notebook = draw_training_pairs(PairArguments(rollouts=[str(half_flat.path)], num_pairs=8), seed=0)
-    for _ in range(6):  # as much as rounds of DPO see
-        notebook.observe(half_flat.rollouts)
-    notebook.save(tmp_path / "notebook.json")
-    seen = {rollout.completion.task_id for rollout in half_flat.rollouts}
-    chances = {task_id: chance for task_id, chance in HALF_FLAT.items() if task_id in seen}
-    found = run(tmp_path / "run", random_model, chances, notebook=str(tmp_path / "notebook.json"), group_filter=False)
-    newest = max(notebook.versions())
+def test_grpo_begins_with_what_the_notebook_of_a_dpo_run_says(
+    tmp_path: Path, dpo_run: Path, half_flat: Run, random_model: Path
+):
+    earlier = ErrorNotebook.load(dpo_run / "notebook.json")
+    sampler = PromptSampler(list(HALF_FLAT), PromptSampling(G))
+    first = list(islice(sampler.order(earlier, seed=42, step=0), GROUPS))
+    assert first != list(islice(sampler.order(ErrorNotebook(), seed=42, step=0), GROUPS))
+    options = {"notebook": str(dpo_run / "notebook.json"), "group_filter": False}
+    found = run(tmp_path / "run", random_model, HALF_FLAT, **options)
+    newest = max(earlier.versions())
+    drawn = {r.completion.task_id for r in found.rollouts if r.completion.policy_version == newest + 1}
+    assert drawn == set(first)
     assert {rollout.completion.policy_version for rollout in found.rollouts} == {newest + 1 + i for i in range(STEPS)}
-    drawn = Counter(r.completion.task_id[:5] for r in found.rollouts if r.completion.index % G == 0)
-    mixed = sum(task_id.startswith("mixed") for task_id in chances) / len(chances)
-    assert drawn["mixed"] / drawn.total() > mixed
-    assert ErrorNotebook.load(found.path / "notebook.json").scored == notebook.scored + len(found.rollouts)
+    assert ErrorNotebook.load(found.path / "notebook.json").scored == earlier.scored + len(found.rollouts)
 
 
 def test_where_no_problem_can_be_solved_the_run_finishes_and_says_so_once(
