@@ -172,6 +172,11 @@ class ErrorNotebook:
         shares = self._by_problem(horizon).get(task_id, {})
         return math.fsum(share for kind, share in shares.items() if kind is not None and kind.error_type is error_type)
 
+    def evidence(self, horizon: Horizon = "long") -> dict[str, dict[ErrorType | None, float]]:
+        """For each problem that was seen, how many samples passed (None) and failed by each error type; an older sample
+        counts as the part of one that is not forgotten."""
+        return dict(self._evidence(horizon))
+
     def problems(self, horizon: Horizon = "short") -> list[ProblemRecord]:
         """Every problem that was seen, the ones that fail most first."""
         seen: Counter[str] = Counter()
@@ -203,13 +208,23 @@ class ErrorNotebook:
 
     def _by_problem(self, horizon: Horizon) -> dict[str, dict[Outcome, float]]:
         def make() -> dict[str, dict[Outcome, float]]:
-            seen: defaultdict[str, list[tuple[float, Mapping[Outcome, int]]]] = defaultdict(list)
-            for version, weight in self._weights(horizon).items():
-                for task_id, outcomes in self._counts[version].items():
-                    seen[task_id].append((weight, outcomes))
-            return {task_id: _shares(weighted) for task_id, weighted in seen.items()}
+            return {task_id: _shares(weighted) for task_id, weighted in self._weighted(horizon).items()}
 
         return self._derived("by_problem", horizon, make)
+
+    def _evidence(self, horizon: Horizon) -> dict[str, dict[ErrorType | None, float]]:
+        def make() -> dict[str, dict[ErrorType | None, float]]:
+            return {task_id: _add_types(_sums(weighted)) for task_id, weighted in self._weighted(horizon).items()}
+
+        return self._derived("evidence", horizon, make)
+
+    def _weighted(self, horizon: Horizon) -> dict[str, list[tuple[float, Mapping[Outcome, int]]]]:
+        """The counts of each problem, with what one sample of each count weighs."""
+        seen: defaultdict[str, list[tuple[float, Mapping[Outcome, int]]]] = defaultdict(list)
+        for version, weight in self._weights(horizon).items():
+            for task_id, outcomes in self._counts[version].items():
+                seen[task_id].append((weight, outcomes))
+        return seen
 
     def _by_kind(self, horizon: Horizon) -> dict[Kind, float]:
         def make() -> dict[Kind, float]:
@@ -220,10 +235,7 @@ class ErrorNotebook:
 
     def _by_type(self, horizon: Horizon) -> dict[ErrorType, float]:
         def make() -> dict[ErrorType, float]:
-            parts: defaultdict[ErrorType, list[float]] = defaultdict(list)
-            for kind, share in self._by_kind(horizon).items():
-                parts[kind.error_type].append(share)
-            return _most_first({error_type: math.fsum(shares) for error_type, shares in parts.items()})
+            return _most_first(_add_types(self._by_kind(horizon)))
 
         return self._derived("by_type", horizon, make)
 
@@ -277,13 +289,26 @@ def _mean_decay(count: int, half_life: float) -> float:
     return (1 - 0.5 ** (count / half_life)) / (count * (1 - 0.5 ** (1 / half_life))) if count else 0.0
 
 
-def _shares(seen: Iterable[tuple[float, Mapping[Outcome, int]]]) -> dict[Outcome, float]:
-    """Weighted counts as shares of their sum; rounded alike in whatever order they come."""
+def _sums(seen: Iterable[tuple[float, Mapping[Outcome, int]]]) -> dict[Outcome, float]:
+    """Weighted counts added up; rounded alike in whatever order they come."""
     parts: defaultdict[Outcome, list[float]] = defaultdict(list)
     for weight, outcomes in seen:
         for outcome, count in outcomes.items():
             parts[outcome].append(weight * count)
-    sums = {outcome: math.fsum(values) for outcome, values in parts.items()}
+    return {outcome: math.fsum(values) for outcome, values in parts.items()}
+
+
+def _add_types(kinds: Mapping[Any, float]) -> dict[Any, float]:
+    """What is known by type and message added up by type; passes stay apart."""
+    parts: defaultdict[Any, list[float]] = defaultdict(list)
+    for kind, value in kinds.items():
+        parts[None if kind is None else kind.error_type].append(value)
+    return {error_type: math.fsum(values) for error_type, values in parts.items()}
+
+
+def _shares(seen: Iterable[tuple[float, Mapping[Outcome, int]]]) -> dict[Outcome, float]:
+    """Weighted counts as shares of their sum."""
+    sums = _sums(seen)
     whole = math.fsum(sums.values())
     return {outcome: value / whole for outcome, value in sums.items()} if whole else {}
 

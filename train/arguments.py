@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sampling.arguments import EngineArguments, ProblemArguments, SandboxArguments, option, require
+from sampling.prompt_sampler import PromptSampling
+from train.groups import GroupFilter
 
 
 @dataclass
@@ -38,4 +40,21 @@ class PairArguments:
 
 @dataclass
 class GrpoArguments(PolicyArguments, ProblemArguments, EngineArguments, SandboxArguments):
-    """Policy, problems, engine and sandbox of GRPO. The `transformers` engine is the trainer's own model."""
+    """Policy, problems, groups, engine and sandbox of GRPO. The `transformers` engine is the trainer's own model."""
+
+    prompt_sampling: str = option(
+        "notebook",
+        "which problems get a group: notebook (by the errors and the chance of a mixed group) or uniform",
+        choices=["notebook", "uniform"],
+    )
+    exploration: float = option(0.1, "notebook only: share of the draws in which all problems have the same chance")
+    error_type_power: float = option(1.0, "notebook only: exponent of an error type's current frequency; 0: no weight")
+    notebook: str | None = option(None, "error notebook of earlier rounds; what this run draws is added to it")
+    group_filter: bool = option(True, "drop groups whose pass rate is outside group_band and draw others for them")
+    group_band: list[float] = option([0.0, 1.0], "groups are trained on whose pass rate lies strictly between the two")
+    max_refills: int = option(3, "rounds that draw others for dropped groups, together so many batches at most")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        PromptSampling.from_arguments(self, num_generations=2)  # both refuse what can't be
+        GroupFilter.from_arguments(self)

@@ -2,9 +2,10 @@
 
     accelerate launch train/grpo.py --config configs/grpo.yaml
 
-Each step draws `num_generations` completions for each prompt from the policy as it is, judges them, and updates the
-LoRA adapter with TRL's trainer. Writes into `output_dir`: `adapter/`, `notebook.json`, `rollouts-rank*.jsonl` and
-TRL's checkpoints. The algorithm, its loss and its schedule are TRL's own.
+Each step draws `num_generations` completions for each of some problems from the policy as it is, judges them, and
+updates the LoRA adapter with TRL's trainer. The error notebook decides which problems, and groups that teach nothing
+are dropped and others drawn. Writes into `output_dir`: `adapter/`, `notebook.json`, `rollouts-rank*.jsonl` and TRL's
+checkpoints. The algorithm, its loss and its schedule are TRL's own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
@@ -25,9 +26,6 @@ from rlcode.prompts import PromptFormat
 from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
-
-if TYPE_CHECKING:
-    from sampling.notebook import ErrorNotebook
 
 
 def _trl_configs() -> Sequence[type]:
@@ -64,20 +62,21 @@ def train_grpo(
     """
     from datasets import Dataset
     from transformers import PrinterCallback
-    from trl import GRPOTrainer
 
     from rewards.correctness import CorrectnessReward
+    from train.group_trainer import GroupTrainer
     from train.policy import checkpoint_to_resume, leave_together, load_policy, load_tokenizer, save_policy
 
     policy = load_policy(model_args, args.adapter, training_args.seed)
     tokenizer = load_tokenizer(model_args)
     with ExitStack() as stack:
         rollouts = open_rollouts(args, model_args, training_args, problems, tokenizer, engine, sandbox, stack)
-        trainer = GRPOTrainer(
+        groups = training_args.generation_batch_size // training_args.num_generations
+        trainer = GroupTrainer(
             model=policy,
             reward_funcs=[CorrectnessReward()],
             args=training_args,
-            train_dataset=Dataset.from_list(rollouts.dataset_rows()),
+            train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
             processing_class=tokenizer,
             rollout_func=rollouts,
             callbacks=list(callbacks),
@@ -90,19 +89,11 @@ def train_grpo(
     version = rollouts.first_version + trainer.state.global_step
     save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
     if trainer.accelerator.is_main_process:
-        notebook_of(output_dir).save(output_dir / "notebook.json")
+        rollouts.notebook.save(output_dir / "notebook.json")
+        if not callbacks:
+            print(f"GRPO: {rollouts.describe_groups()}")
     leave_together(trainer)
     return output_dir / "adapter"
-
-
-def notebook_of(output_dir: Path) -> ErrorNotebook:
-    """The error notebook over the rollouts of all processes."""
-    from sampling.notebook import ErrorNotebook
-    from sampling.store import read_rollouts
-
-    notebook = ErrorNotebook()
-    notebook.observe(read_rollouts([output_dir]))
-    return notebook
 
 
 def open_rollouts(
@@ -118,11 +109,16 @@ def open_rollouts(
     """The rollout function with what it needs; what is opened here is closed by `stack`."""
     from rlcode.extraction_worker import Extractor
     from sampling.adapters import adapter_version
+    from sampling.notebook import ErrorNotebook
+    from sampling.prompt_sampler import PromptSampler, PromptSampling
     from sampling.store import RolloutStore
+    from train.groups import GroupFilter
     from train.policy_rollouts import PolicyRollouts
 
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL warns at every start that rollout_func is young
     rank = int(os.environ.get("RANK", "0"))
+    notebook = ErrorNotebook.load(Path(args.notebook)) if args.notebook else ErrorNotebook()
+    earlier = [*notebook.versions(), adapter_version(Path(args.adapter)) if args.adapter else 0]
     return PolicyRollouts(
         problems=problems,
         prompts=PromptFormat.from_arguments(args),
@@ -133,9 +129,16 @@ def open_rollouts(
         store=stack.enter_context(RolloutStore(Path(training_args.output_dir), f"-rank{rank}")),
         adapters=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-adapters-"))),
         base_model=str(model_args.model_name_or_path),
-        # version 0 is the base; the start of a new adapter is a policy of its own
-        first_version=1 + (adapter_version(Path(args.adapter)) if args.adapter else 0),
+        # version 0 is the base; the start of a new adapter is a policy of its own, newer than all that were seen
+        first_version=1 + max(earlier),
         max_unscored_share=args.max_unscored_share,
+        sampler=PromptSampler(
+            [problem.task_id for problem in problems],
+            PromptSampling.from_arguments(args, training_args.num_generations),
+        ),
+        in_trainers_order=args.prompt_sampling == "uniform",
+        group_filter=GroupFilter.from_arguments(args),
+        notebook=notebook,
     )
 
 

@@ -7,11 +7,16 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from rlcode.run_directory import write_json_lines
+from rlcode.types import Problem, TestCase, TestKind, from_json, to_json
+from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +63,7 @@ def test_two_processes_of_dpo_see_the_same_pairs_and_end_at_the_same_adapter_as_
 
 @pytest.mark.parametrize(
     ("processes", "engine", "sandbox", "batch"),
-    [("single", "transformers", "docker", 64), ("zero2", "transformers", "local", 32), ("zero2", "vllm", "docker", 32)],
+    [("single", "transformers", "docker", 64), ("zero2", "vllm", "docker", 32)],
 )
 def test_grpo_runs(tmp_path: Path, quickstart_run: Path, processes: str, engine: str, sandbox: str, batch: int):
     done = launch(
@@ -68,13 +73,43 @@ def test_grpo_runs(tmp_path: Path, quickstart_run: Path, processes: str, engine:
     )
     succeed(done)
     rollouts = list(read_rollouts(sorted(tmp_path.glob("rollouts-rank*.jsonl"))))
-    assert len(rollouts) == 2 * 64
+    assert len(rollouts) >= 2 * 64, "dropped groups are stored too"
     assert all(rollout.verdict is not None for rollout in rollouts)
     assert 0 < sum(rollout.verdict.passed for rollout in rollouts) < len(rollouts)
     assert {rollout.completion.policy_version for rollout in rollouts} == {1, 2}
     assert len({rollout.completion.seed for rollout in rollouts}) == len(rollouts), "two processes drew the same noise"
     assert json.loads((tmp_path / "adapter" / "rlcode_adapter.json").read_text())["policy_version"] == 3
     assert max(w.abs().max().item() for name, w in weights(tmp_path).items() if "lora_B" in name) > 1e-4
+
+
+def test_two_processes_draw_the_problems_that_one_draws_and_groups_that_straddle_them_are_whole(
+    tmp_path: Path, quickstart_run: Path
+):
+    """Three groups of eight: the second lies half on either process. Half of the problems can't be solved."""
+    lines = (quickstart_run / "problems" / "train.jsonl").read_text().splitlines()[:24]
+    problems = [from_json(Problem, json.loads(line)) for line in lines]
+    nothing = TestCase(TestKind.ASSERTS, code="assert solve(None) == 'no answer'")
+    problems[::2] = [replace(problem, tests=(nothing,)) for problem in problems[::2]]
+    write_json_lines(tmp_path / "problems.jsonl", map(to_json, problems))
+    drawn = {}
+    for processes, batch in {"single": 24, "zero2": 12}.items():
+        common = ("--model_name_or_path", quickstart_run / "model", "--benchmark_file", tmp_path / "problems.jsonl")
+        common = (*common, "--sandbox", "local", "--max_steps", 2, "--log_completions", "true")
+        run = tmp_path / processes
+        succeed(launch(processes, "grpo", *common, "--output_dir", run, "--per_device_train_batch_size", batch))
+        drawn[processes] = sorted(
+            (c.policy_version, c.task_id, c.index, c.token_ids) for c in (r.completion for r in read_rollouts([run]))
+        )
+        for table in sorted((run / "completions").glob("*.parquet")):
+            rows = pd.read_parquet(table)
+            groups = [rows.iloc[start : start + 8] for start in range(0, 24, 8)]
+            assert all(group["prompt"].nunique() == 1 for group in groups)
+            assert all(abs(group["advantage"].sum()) < 1e-3 for group in groups)
+            assert any(group["correctness"].nunique() == 2 for group in groups)
+        assert ErrorNotebook.load(run / "notebook.json").scored == len(drawn[processes])
+    assert drawn["single"] == drawn["zero2"]
+    assert len(drawn["single"]) > 2 * 24, "nothing was dropped"
+    assert (tmp_path / "zero2" / "rollouts-rank1-00000.jsonl").is_file()
 
 
 def command(script: str, *arguments: object) -> list[str]:

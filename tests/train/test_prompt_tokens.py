@@ -62,11 +62,10 @@ def test_grpo_samples_from_the_tokens_that_rollouts_sample_from(prompts: PromptF
     engine = engine_with(template)
     nothing: Any = None
     rollouts = PolicyRollouts(
-        PROBLEMS, prompts, engine, nothing, nothing, nothing, nothing, nothing, "base", 1, max_unscored_share=0.1
+        *(PROBLEMS, prompts, engine, nothing, nothing, nothing, nothing, nothing, "base", 1),
+        *(0.1, nothing, False, nothing, nothing),
     )
-    rows = rollouts.dataset_rows()
-    trainer = SimpleNamespace(accelerator=SimpleNamespace(process_index=0))
-    asked = rollouts._requests([row["prompt"] for row in rows], trainer)
+    asked = rollouts._requests(PROBLEMS, 1)
     expected = make_requests(PROBLEMS, engine, 1, prompts.for_model(engine.tokenizer))
     assert [request.prompt_token_ids for request in asked] == [request.prompt_token_ids for request in expected]
 
