@@ -218,6 +218,17 @@ def replayed(history: SnapshotHistory, sizes: dict[ErrorType, int], position: in
     return bool(quizzes) and any(quizzes[-1].errors.get(error) for error in sizes)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("progressive", {"window_share": 0.0}), ("adaptive", {"window_share": 0.0, "replay_share": 0.0})],
+)
+def test_the_rest_is_uniform_over_all_failures(name: str, options: dict):
+    sequence = run_of(name, judged_problems({"a": [NAME] * 45 + [TYPE] * 5}), length=4000, **options)
+    draws = [sequence.draw(position) for position in range(4000)]
+    assert {draw.part for draw in draws} == {"rest"}
+    assert is_within_sampling_error(type_counts(sequence.pool, draws)[TYPE], 0.1, 4000)
+
+
 def test_replay_draws_what_the_quiz_met_by_its_share_there():
     quiz = quiz_of({NAME: 3, INDEX: 1, ErrorType.MEMORY: 50})
     sequence = run_of("adaptive", FOUR, Snapshot(0, RISING, quiz), window_share=0.0, replay_share=1.0, length=4000)
