@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,29 @@ def test_what_failed_is_rejected_for_what_passed_on_the_same_problem(name: str, 
         assert pool.sides.error_type[draw.rejected] != PASSED
         assert pool.sides.error_type[draw.chosen] == PASSED
         assert pool.sides.problem[draw.rejected] == pool.sides.problem[draw.chosen]
+
+
+@every_strategy
+def test_both_sides_answer_the_same_prompt(name: str):
+    rollouts = [
+        replace(
+            rollout,
+            completion=replace(
+                rollout.completion,
+                index=rollout.completion.index + 100 * prompt,
+                prompt_token_ids=(prompt,),
+                text=f"{rollout.completion.text} + {prompt}",
+            ),
+            program=replace(rollout.program, source=f"{rollout.program.source} + {prompt}"),
+        )
+        for prompt in (0, 1)
+        for rollout in MANY
+    ]
+    sequence = run_of(name, rollouts, length=LENGTH)
+    prompts = sequence.pool.sides.prompt
+    draws = [sequence.draw(position) for position in range(LENGTH)]
+    assert all(prompts[draw.rejected] == prompts[draw.chosen] for draw in draws)
+    assert {int(prompts[draw.rejected]) for draw in draws} == set(range(6))
 
 
 def assert_shares_at_20_points(sequence: PairSequence, expected: Mapping[ErrorType, float]) -> None:
