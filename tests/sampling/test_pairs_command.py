@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset, load_dataset, load_from_disk
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlcode.cli import main
 from rlcode.types import Completion, ErrorType, Program, Rollout, Verdict
+from sampling.pair_rows import _texts
 from sampling.store import write_rollouts
 
 PROMPT = "def f():\n"
@@ -103,6 +105,21 @@ def test_the_same_seed_draws_the_same_pairs_and_another_seed_others(run: Path, t
         pairs(run, tmp_path / name, "--seed", str(seed), "--strategy", "uniform")
         drawn.append(load_from_disk(str(tmp_path / name))["rejected"][:])
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_prompts_text_has_no_first_token_that_its_tokenizer_adds_again():
+    added, decoded = 7, []
+
+    class WithFirstToken:
+        def __call__(self, text: str) -> dict[str, list[int]]:
+            return {"input_ids": [added]}
+
+        def decode(self, ids: list[int], **options: object) -> str:
+            decoded.append(ids)
+            return ""
+
+    _texts(pa.array([[added, 1, 2], [3, added]]), WithFirstToken())
+    assert decoded == [[1, 2], [3, added]]
 
 
 def test_without_a_model_there_is_no_text_of_the_prompt(run: Path, tmp_path: Path):
