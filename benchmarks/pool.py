@@ -36,7 +36,7 @@ from sampling.notebook import ErrorNotebook
 from sampling.pairing import Pairing
 from sampling.pool import PairPool, PoolOptions, build_pair_pool
 from sampling.rollout_lines import encode
-from sampling.sides import BYTES_HELD
+from sampling.side_collector import BYTES_HELD
 from sampling.snapshots import Snapshot, SnapshotHistory
 from sampling.store import read_rollouts
 from sampling.strategies import STRATEGIES, make_strategy

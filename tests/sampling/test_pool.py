@@ -523,7 +523,7 @@ def test_nothing_is_left_where_no_pool_comes_of_it(tmp_path: Path):
 
 
 def test_many_pieces_are_one_data_set(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sampling.sides._PIECE_BYTES", 100)
+    monkeypatch.setattr("sampling.side_collector._PIECE_BYTES", 100)
     pool = build_pair_pool([rollout("p", 0, None), *(rollout("p", i, ErrorType.NAME) for i in range(1, 60))])
     assert pool.rows.data.column("text").num_chunks == 5
     texts = [pool.rows[int(pool.sides.row[side])]["text"] for side in pool.rejected]
