@@ -54,7 +54,7 @@ class Stage(IntEnum):
     """How far a program got, the least first: a failure of a later stage is the better one of two.
 
     A program that was stopped at a limit, crashed or ended without a result ran and gave no answer: `RUN`.
-    One that the sandbox stopped in an attempt is at the lowest stage, so that no failure is worse.
+    One that the sandbox stopped in an attempt is at the lowest stage, so that it is better than no other.
     """
 
     EXTRACT = 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlcode.errors import ConfigError
 from rlcode.limits import LimitArguments
 from rlcode.prompts import PromptFormat
-
-if TYPE_CHECKING:
-    from sampling.pool_options import PoolOptions
+from sampling.pool_options import RULE_NAMES, PoolOptions
 
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
@@ -84,7 +82,7 @@ class PoolArguments:
         "random",
         "which of those that can be chosen over a failure: random, nearest (in edit distance), shortest, or "
         "most_recent (policy)",
-        choices=["random", "nearest", "shortest", "most_recent"],
+        choices=list(RULE_NAMES),
     )
     failure_pairs: float = option(
         0.0, "share of the draws whose chosen side is a failure that got further (a wrong answer over a syntax error)"
@@ -104,8 +102,6 @@ class PoolArguments:
         Raises:
             ConfigError: one is out of range.
         """
-        from sampling.pool_options import PoolOptions
-
         try:
             return PoolOptions(**{one.name: getattr(self, one.name) for one in fields(PoolArguments)})
         except ValueError as error:

@@ -16,7 +16,7 @@ Rule = Callable[["PairPool", int, np.ndarray, np.random.Generator], int]
 """Gives one of the candidates, from the pool, the rejected side, the positions of the candidates (at least one), and
 randomness that is the draw's own."""
 
-MAX_COMPARED = 16
+MAX_COMPARED = 8
 """Candidates that `nearest` looks at; of more, those whose lengths are nearest."""
 
 

@@ -113,5 +113,5 @@ def _key(prompt: Any, tokens: Any) -> Any:
 
 def _under_prompts_with(wanted: np.ndarray, sides: Sides, minimum: int) -> np.ndarray:
     """Whether there are at least `minimum` wanted sides under a side's prompt."""
-    counts = np.bincount(sides.prompt[wanted], minlength=len(sides))
+    counts = np.bincount(sides.prompt[wanted], minlength=sides.prompt.max(initial=-1) + 1)
     return counts[sides.prompt] >= minimum

@@ -24,7 +24,8 @@ from sampling.distinct import find_distinct
 from sampling.pairing import Pairing
 from sampling.pool_options import PoolOptions
 from sampling.pool_summary import PoolSummary, count_pairs
-from sampling.sides import ERROR_TYPES, PASSED, Scored, SideCollector, Sides
+from sampling.side_collector import SideCollector
+from sampling.sides import ERROR_TYPES, PASSED, Scored, Sides
 
 if TYPE_CHECKING:
     from sampling.strategies.protocol import Draw

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RULE_NAMES = ("random", "nearest", "shortest", "most_recent")
+"""Which side is chosen; the rules themselves are in `sampling.choices`."""
+
 
 @dataclass(frozen=True)
 class PoolOptions:
@@ -14,7 +17,7 @@ class PoolOptions:
     """
 
     chosen: str = "random"
-    """The rule, by its name in `sampling.choices.RULES`."""
+    """One of `RULE_NAMES`."""
     failure_pairs: float = 0.0
     """Share of the draws whose chosen side is a failure of a later stage, where the problem has passes too. Above 0,
     problems without a pass give pairs as well."""
@@ -28,6 +31,7 @@ class PoolOptions:
     """Completions with more tokens are left out; none: any length."""
 
     def __post_init__(self) -> None:
+        _require(self.chosen in RULE_NAMES, f"chosen must be one of {', '.join(RULE_NAMES)}; got {self.chosen!r}")
         _require(0 <= self.failure_pairs <= 1, "failure_pairs must be from 0 to 1")
         _require(self.min_passed >= 1, "min_passed must be at least 1")
         _require(self.min_failed >= 1, "min_failed must be at least 1")

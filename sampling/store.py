@@ -164,8 +164,9 @@ def write_rollouts(path: Path, rollouts: Iterable[Rollout]) -> None:
     write_atomically(path, b"".join(map(encode, rollouts)).decode())
 
 
-def read_rollouts(paths: Iterable[Path]) -> Iterator[Rollout]:
-    """Every rollout of the files, in order; a directory stands for what a `RolloutStore` has in it.
+def read_rollouts(paths: Iterable[Path], *, logprobs: bool = True) -> Iterator[Rollout]:
+    """Every rollout of the files, in order; a directory stands for what a `RolloutStore` has in it. Without `logprobs`
+    these are empty, and reading is faster.
 
     A last line that is still being written, or was torn by a crash, is left out with a warning.
 
@@ -175,7 +176,7 @@ def read_rollouts(paths: Iterable[Path]) -> Iterator[Rollout]:
     for path in _files(paths):
         for number, line in _lines(path):
             with _named(path, number):
-                rollout = decode(line)
+                rollout = decode(line, logprobs=logprobs)
             yield rollout
 
 

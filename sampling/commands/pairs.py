@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = PoolArguments(**{one.name: getattr(arguments, one.name) for one in fields(PoolArguments)}).pool_options()
     tokenizer = _load_tokenizer(arguments.model) if arguments.model else None
     notebook = ErrorNotebook.load(arguments.notebook) if arguments.notebook else ErrorNotebook()
-    pool = build_pair_pool(notebook.watched(read_rollouts(arguments.runs)), options)
+    pool = build_pair_pool(notebook.watched(read_rollouts(arguments.runs, logprobs=False)), options)
     Console(highlight=False).print(summary_table(pool.summary))
     draws = every_pair(pool) if arguments.all else drawn_pairs(pool, notebook, arguments)
     pairs = pool.to_dataset(draws, tokenizer)

@@ -53,6 +53,16 @@ def shares(notebook: ErrorNotebook) -> object:
 HORIZONS = ("short", "long")
 
 
+@given(samples, st.integers(1, 5))
+def test_rollouts_that_are_watched_go_on_as_they_came_and_are_all_taken_down(seen: list[Sample], piece: int):
+    rollouts = [rollout(e, task, version=v, signature=s if e else None) for v, task, e, s in seen]
+    watching = ErrorNotebook()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sampling.notebook._PIECE", piece)
+        assert list(watching.watched(iter(rollouts))) == rollouts
+    assert shares(watching) == shares(notebook_of(seen))
+
+
 def test_the_denominator_is_all_scored_samples_passes_included():
     notebook = ErrorNotebook()
     notebook.observe(map(rollout, [ErrorType.NAME, None, None, ErrorType.TYPE]))

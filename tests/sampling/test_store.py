@@ -67,6 +67,8 @@ def test_what_is_written_is_read_back_exactly_and_its_outcome_is_seen_without_re
     path: Path = tmp_path_factory.mktemp("store") / "rollouts.jsonl"
     write_rollouts(path, [one])
     assert list(read_rollouts([path])) == [one]
+    without = replace(one, completion=replace(one.completion, logprobs=()))
+    assert list(read_rollouts([path], logprobs=False)) == [without]
     assert outcome_of(encode(one)) == outcome_from(one)
 
 
@@ -282,6 +284,29 @@ def test_a_bad_line_is_named_with_its_file(tmp_path: Path, line: bytes):
     path.write_bytes(path.read_bytes() + line + b"\n")
     with pytest.raises(DataError, match=r"rollouts\.jsonl, line 2"):
         list(read_rollouts([path]))
+
+
+@pytest.mark.parametrize(
+    "logprobs", ["[-0.25,-1.5", "[-0.25 -1.5]", "[01]", '["a"]', "[-0.25,]", "[null]", "7", "[--1]"]
+)
+def test_bad_logprobs_are_told_by_who_does_not_want_them_too(tmp_path: Path, logprobs: str):
+    line = encode(rollout(0)).replace(b"[-0.25,-1.5]", logprobs.encode())
+    told = []
+    for wanted in (True, False):
+        (tmp_path / "rollouts.jsonl").write_bytes(line)
+        with pytest.raises(DataError) as error:
+            list(read_rollouts([tmp_path], logprobs=wanted))
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("logprobs", ["[]", "[0,-1]", "[-1e-05,-2E+1,-Infinity]", "[ -1.5 , 2 ]"])
+def test_any_form_of_good_logprobs_can_be_left_out(tmp_path: Path, logprobs: str):
+    line = encode(rollout(0)).replace(b"[-0.25,-1.5]", logprobs.encode())
+    (tmp_path / "rollouts.jsonl").write_bytes(line)
+    (whole,) = read_rollouts([tmp_path])
+    (without,) = read_rollouts([tmp_path], logprobs=False)
+    assert without.completion == replace(whole.completion, logprobs=())
 
 
 def test_a_line_that_is_being_written_is_left_out(tmp_path: Path, caplog):
