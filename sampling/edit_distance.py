@@ -40,6 +40,7 @@ def _common_length(one: list[int], other: list[int]) -> int:
         places[token] = places.get(token, 0) | 1 << place
     row = full = (1 << len(one)) - 1
     for token in other:
-        kept = row & places.get(token, 0)
-        row = (row + kept) | (row - kept)
+        if token in places:  # else the row stays as it is
+            kept = row & places[token]
+            row = (row + kept) | (row - kept)
     return len(one) - (row & full).bit_count()
