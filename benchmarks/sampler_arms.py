@@ -1,4 +1,4 @@
-"""The arms of the comparison: which strategy chooses the pairs, by name, and the controls that are none of ours."""
+"""The arms of the comparison: which strategy chooses the pairs, by name, and a control that is none of ours."""
 
 from __future__ import annotations
 
@@ -8,36 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from rlcode.types import ErrorType
-from sampling.notebook import ErrorNotebook
-from sampling.pool import ERROR_TYPES, PairPool
+from sampling.pool import PairPool, PoolOptions
 from sampling.snapshots import Snapshot
 from sampling.strategies import make_strategy
-from sampling.strategies.mixture import MixturePlan, Part
+from sampling.strategies.frequency import type_frequencies
+from sampling.strategies.mixture import Groups, constant_plan
 from sampling.strategies.protocol import Plan, Strategy
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A strategy with its options, and whether it is told of a quiz on validation problems before each round."""
+    """A strategy with its options, those of the pool, and whether a quiz on validation problems comes before each
+    round."""
 
     strategy: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    pool: PoolOptions = field(default_factory=PoolOptions)
     quiz: bool = False
 
     def make(self) -> Strategy:
-        if self.strategy in CONTROLS:
-            return CONTROLS[self.strategy](**self.options)
+        if self.strategy == "shuffled":
+            return ShuffledFrequency(**self.options)
         return make_strategy(self.strategy, **self.options)
-
-
-@dataclass(frozen=True)
-class UniformOverProblems:
-    """A problem uniformly, then one of its failures: what a set of one pair for each problem amounts to."""
-
-    def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
-        _, problems, failures = np.unique(pool.problems, return_inverse=True, return_counts=True)
-        return _one_part(pool, 1 / failures[problems])
 
 
 @dataclass(frozen=True)
@@ -45,30 +37,21 @@ class ShuffledFrequency:
     """Every error type has the frequency of another one, drawn once: as uneven as frequencies are, and no more."""
 
     def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
-        types, members, sizes = np.unique(pool.error_types, return_inverse=True, return_counts=True)
-        shares = frequencies(history[-1].notebook, types)
-        shuffled = np.random.default_rng(seed).permutation(shares)
-        return _one_part(pool, (shuffled / sizes)[members])
-
-
-CONTROLS: Mapping[str, type] = {"uniform_problems": UniformOverProblems, "shuffled": ShuffledFrequency}
-
-
-def frequencies(notebook: ErrorNotebook, types: np.ndarray) -> np.ndarray:
-    """How frequent the types of a pool, numbers into `ERROR_TYPES`, are now."""
-    return np.array([notebook.frequency(ErrorType(ERROR_TYPES[number])) for number in types])
-
-
-def _one_part(pool: PairPool, weights: np.ndarray) -> Plan:
-    everything = [Part("all", 1.0, weights)]
-    return MixturePlan(pool, lambda position: everything)
+        types = Groups(pool, pool.error_types)
+        frequencies = type_frequencies(types, history[-1].notebook)
+        return constant_plan(pool, types, np.random.default_rng(seed).permutation(frequencies))
 
 
 ARMS: Mapping[str, Arm] = {
     "uniform": Arm("uniform"),
-    "uniform_problems": Arm("uniform_problems"),
+    "uniform_problems": Arm("uniform", {"over": "problems"}),
     "shuffled": Arm("shuffled"),
+    "static": Arm("static"),
     "frequency": Arm("frequency"),
     "frequency_0": Arm("frequency", {"power": 0.0}),
     "frequency_2": Arm("frequency", {"power": 2.0}),
+    "progressive_low_to_high": Arm("progressive", {"order": "low_to_high"}),
+    "progressive_high_to_low": Arm("progressive", {"order": "high_to_low"}),
+    "adaptive": Arm("adaptive", quiz=True),
+    "nearest": Arm("uniform", pool=PoolOptions(chosen="nearest")),
 }

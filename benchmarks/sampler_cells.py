@@ -114,20 +114,23 @@ class Run:
             self._round(number, problems[number * budget.problems :][: budget.problems], folder / str(number))
 
     def _round(self, number: int, problems: Sequence[Problem], folder: Path) -> None:
-        cell = self.cell
+        cell, arm = self.cell, ARMS[self.cell.arm]
         rollouts = self._first_rollouts(problems) if number == 0 else self._rollouts(problems, number)
-        quiz, quizzed = self._quiz(number) if ARMS[cell.arm].quiz else (None, [])
+        quiz, quizzed = self._quiz(number) if arm.quiz else (None, [])
         self.notebook.observe(rollouts)
-        snapshot = Snapshot(0, copy.deepcopy(self.notebook), quiz)
-        pool = build_pair_pool(rollouts)
-        pair_seed = 1000 * (cell.seed * 100 + number) + cell.draw
-        sequence = PairSequence(
-            pool, ARMS[cell.arm].make(), SnapshotHistory(snapshot), length=cell.budget.pairs, seed=pair_seed
-        )
-        draws = [sequence.draw(position) for position in range(cell.budget.pairs)]
+        pool = build_pair_pool(rollouts, arm.pool, cache_dir=self.workshop.work)
+        draws = self._draw(pool, number, Snapshot(0, copy.deepcopy(self.notebook), quiz))
         self.adapter = train_round(pool, draws, cell, self.base, self.adapter, number + 1, folder)
         self.engine.load_adapter(number + 1, self.adapter)
         self.rounds.append(_round_of(rollouts, quizzed, pool, draws))
+
+    def _draw(self, pool: PairPool, number: int, snapshot: Snapshot) -> list[Draw]:
+        """The pairs of a round; arms of one seed and draw have the same random numbers at the same position."""
+        cell = self.cell
+        seed = 1000 * (100 * cell.seed + number) + cell.draw
+        history = SnapshotHistory(snapshot)
+        sequence = PairSequence(pool, ARMS[cell.arm].make(), history, length=cell.budget.pairs, seed=seed)
+        return [sequence.draw(position) for position in range(cell.budget.pairs)]
 
     def _first_rollouts(self, problems: Sequence[Problem]) -> list[Rollout]:
         """Those of round one, which all arms of a seed share, from a file."""
@@ -196,7 +199,7 @@ def train_round(
     model_args = ModelConfig(model_name_or_path=str(base), lora_r=16, lora_alpha=32, lora_dropout=0.0)
     trainer = PairTrainer(
         model=load_policy(model_args, str(adapter) if adapter else None, cell.seed),
-        args=_training_config(cell, folder),
+        args=training_config(cell, folder),
         train_dataset=pairs_to_dataset(pool, draws),
         processing_class=load_tokenizer(model_args),
     )
@@ -208,7 +211,8 @@ def train_round(
     return folder / "adapter"
 
 
-def _training_config(cell: Cell, folder: Path) -> DPOConfig:
+def training_config(cell: Cell, folder: Path) -> DPOConfig:
+    """TRL's configuration of one round."""
     losses = OBJECTIVES[cell.objective]
     return DPOConfig(
         beta=0.1,
