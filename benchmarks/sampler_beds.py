@@ -33,7 +33,7 @@ class Bed:
     """By objective."""
     nll_weight: float
     """Of `dpo_nll`, against DPO's own term."""
-    rate_grid: tuple[float, ...] = (1e-3, 2e-3)
+    rate_grid: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
     nll_weight_grid: tuple[float, ...] = (1.0, 5.0)
 
 

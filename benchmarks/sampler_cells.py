@@ -115,10 +115,11 @@ class Run:
 
     def _round(self, number: int, problems: Sequence[Problem], folder: Path) -> None:
         cell, arm = self.cell, ARMS[self.cell.arm]
+        folder.mkdir()
         rollouts = self._first_rollouts(problems) if number == 0 else self._rollouts(problems, number)
         quiz, quizzed = self._quiz(number) if arm.quiz else (None, [])
         self.notebook.observe(rollouts)
-        pool = build_pair_pool(rollouts, arm.pool, cache_dir=self.workshop.work)
+        pool = build_pair_pool(rollouts, arm.pool, cache_dir=folder)
         draws = self._draw(pool, number, Snapshot(0, copy.deepcopy(self.notebook), quiz))
         self.adapter = train_round(pool, draws, cell, self.base, self.adapter, number + 1, folder)
         self.engine.load_adapter(number + 1, self.adapter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sampler_results import NO_TRAINING, Measured, Result
+from benchmarks.sampler_results import NO_TRAINING, Cell, Measured, Result
 from eval.paired import PairedDifference, holm, paired_difference
 
 BASELINE = "uniform"
@@ -23,8 +23,10 @@ METRICS: dict[str, Callable[[Result], float]] = {
     "pass_at_10": lambda result: result.pass_at_10,
 }
 
-Runs = dict[int, list[Result]]
-"""By seed; several where the rule was drawn several times."""
+AA = "A/A"
+"""In the place of an arm: the baseline's first draw of pairs against its others, where no difference is real."""
+Runs = dict[int, dict[int, Result]]
+"""By seed and draw."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Comparison:
     """The baseline's objective: the same, or `dpo` where objectives are compared."""
     differences: dict[str, PairedDifference]
     """By metric."""
-    p_holm: float
-    """Of pass@1, over all comparisons of the bed and phase."""
+    p_holm: float | None
+    """Of pass@1, over all comparisons of the bed and phase; None for A/A, which claims nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,23 @@ class Group:
         """Of all that at least two seeds are there for."""
         found = [
             (objective, arm, against, differences)
-            for (objective, arm) in self.runs
+            for (objective, arm), runs in self.runs.items()
             if (against := self._baseline_of(objective, arm)) is not None
-            and (differences := self._differences((objective, arm), (against, BASELINE)))
+            and (differences := _differences(runs, self.runs[against, BASELINE]))
         ]
         corrected = holm([differences["pass_at_1"].p for *_, differences in found])
-        return [Comparison(*row, p_holm=p) for row, p in zip(found, corrected, strict=True)]
+        return [
+            *(Comparison(*row, p_holm=p) for row, p in zip(found, corrected, strict=True)),
+            *self._null_comparisons(),
+        ]
+
+    def _null_comparisons(self) -> Iterator[Comparison]:
+        for (objective, arm), runs in self.runs.items():
+            if arm == BASELINE:
+                first = {seed: {0: draws[0]} for seed, draws in runs.items() if 0 in draws}
+                others = {seed: {n: draws[n] for n in draws if n} for seed, draws in runs.items() if len(draws) > 1}
+                if differences := _differences(first, others):
+                    yield Comparison(objective, AA, objective, differences, None)
 
     def _baseline_of(self, objective: str, arm: str) -> str | None:
         """The objective of the baseline that an arm is held against; None for what is none."""
@@ -68,43 +81,44 @@ class Group:
         against = "dpo" if arm == BASELINE else objective
         return against if (against, BASELINE) in self.runs else None
 
-    def _differences(self, one: tuple[str, str], other: tuple[str, str]) -> dict[str, PairedDifference]:
-        seeds = sorted(self.runs[one].keys() & self.runs[other].keys())
-        if len(seeds) < 2:
-            return {}
-        return {
-            name: paired_difference(
-                *([_mean(self.runs[side][seed], metric) for seed in seeds] for side in (one, other))
-            )
-            for name, metric in METRICS.items()
-        }
-
     def draw_noise(self, objective: str) -> float | None:
         """Standard deviation of pass@1 over the baseline's draws of one seed: the A/A runs. A difference of two single
         draws spreads 1.4 times as much. None where no seed has two draws."""
         spreads = [
-            statistics.variance([result.pass_at_1 for result in results])
-            for results in self.runs.get((objective, BASELINE), {}).values()
-            if len(results) > 1
+            statistics.variance([result.pass_at_1 for result in draws.values()])
+            for draws in self.runs.get((objective, BASELINE), {}).values()
+            if len(draws) > 1
         ]
         return math.sqrt(statistics.fmean(spreads)) if spreads else None
 
 
+def _differences(one: Runs, other: Runs) -> dict[str, PairedDifference]:
+    """By metric, over the seeds of both; empty for fewer than two."""
+    seeds = sorted(one.keys() & other.keys())
+    if len(seeds) < 2:
+        return {}
+    return {
+        name: paired_difference(*([_mean(side[seed], metric) for seed in seeds] for side in (one, other)))
+        for name, metric in METRICS.items()
+    }
+
+
 def groups_of(measured: Iterable[Measured]) -> list[Group]:
-    """Bed by bed and phase by phase; a baseline counts once all its draws of a seed are there."""
+    """Bed by bed and phase by phase."""
     runs: dict[tuple[str, str, str], dict[tuple[str, str], Runs]] = {}
     for cell, result in measured:
         budget = cell.budget
         name = f"{budget.rounds} x {budget.problems} problems x {budget.samples}, {budget.pairs} pairs"
         key = (cell.bed, cell.phase, name)
         group = runs.setdefault(key, {})
-        group.setdefault((cell.objective, _arm_name(cell)), defaultdict(list))[cell.seed].append(result)
+        group.setdefault((cell.objective, arm_name(cell)), defaultdict(dict))[cell.seed][cell.draw] = result
     return [Group(*key, runs={arm: dict(seeds) for arm, seeds in found.items()}) for key, found in sorted(runs.items())]
 
 
-def _arm_name(cell: Any) -> str:
-    if cell.phase != "tune":
-        return str(cell.arm)
+def arm_name(cell: Cell) -> str:
+    """The arm, and where settings are tuned its settings."""
+    if cell.phase != "tune" or cell.arm == NO_TRAINING:
+        return cell.arm
     weight = f", NLL {cell.nll_weight:g}" if cell.objective == "dpo_nll" else ""
     return f"{cell.arm}, rate {cell.learning_rate:g}{weight}"
 
@@ -123,11 +137,13 @@ def show(groups: Sequence[Group], console: Console) -> None:
 def _figures(group: Group) -> Table:
     table = Table(title=f"{group.bed}, {group.phase}: {group.budget}", box=MARKDOWN)
     for name in ("objective", "arm", "seeds", "pass@1", "greedy", "pass@10", "to", "pass@1 difference", "p", "p Holm"):
-        table.add_column(name, justify="left" if name in ("objective", "arm", "to") else "right")
+        table.add_column(name, no_wrap=True, justify="left" if name in ("objective", "arm", "to") else "right")
     for name in ("greedy difference", "pass@10 difference"):
         table.add_column(name, justify="right")
     comparisons = {(one.objective, one.arm): one for one in group.comparisons()}
     for key, runs in _ordered(group):
+        if key[1] == BASELINE and (null := comparisons.get((key[0], AA))) is not None:
+            table.add_row(key[0], AA, str(null.differences["pass_at_1"].n), "", "", "", *_difference_cells(null))
         values = [f"{_over_seeds(runs, metric):.3f}" for metric in METRICS.values()]
         table.add_row(*key, str(len(runs)), *values, *_difference_cells(comparisons.get(key)))
     return table
@@ -138,12 +154,18 @@ def _difference_cells(comparison: Comparison | None) -> list[str]:
         return [""] * 6
     first, *others = (comparison.differences[name] for name in METRICS)
     shown = [f"{one.mean:+.4f} ± {one.half_width:.4f}" for one in (first, *others)]
-    return [comparison.against, shown[0], f"{first.p:.3f}", f"{comparison.p_holm:.3f}", *shown[1:]]
+    return [
+        comparison.against,
+        shown[0],
+        f"{first.p:.3f}",
+        "" if comparison.p_holm is None else f"{comparison.p_holm:.3f}",
+        *shown[1:],
+    ]
 
 
 def _costs(group: Group) -> Table:
     """What was used, and how the policy's samples end."""
-    results = [result for runs in group.runs.values() for one in runs.values() for result in one]
+    results = [result for runs in group.runs.values() for draws in runs.values() for result in draws.values()]
     types = sorted(
         {name for result in results for name in result.error_rates}, key=lambda name: -sum(map(_rate_of(name), results))
     )
@@ -151,7 +173,7 @@ def _costs(group: Group) -> Table:
         title=f"{group.bed}, {group.phase}: share of samples by error type in %, and what was used", box=MARKDOWN
     )
     for name in ("objective", "arm", *types, "pairs", "distinct", "k tokens", "k generated", "quiz", "cpu s"):
-        table.add_column(name, justify="left" if name in ("objective", "arm") else "right")
+        table.add_column(name, no_wrap=True, justify="left" if name in ("objective", "arm") else "right")
     for key, runs in _ordered(group):
         used = [f"{_over_seeds(runs, metric):.0f}" for metric in _USED]
         rates = [f"{100 * _over_seeds(runs, _rate_of(name)):.1f}" for name in types]
@@ -184,11 +206,11 @@ def _rate_of(name: str) -> Callable[[Result], float]:
 
 
 def _over_seeds(runs: Runs, metric: Callable[[Result], float]) -> float:
-    return statistics.fmean(_mean(results, metric) for results in runs.values())
+    return statistics.fmean(_mean(draws, metric) for draws in runs.values())
 
 
-def _mean(results: Sequence[Result], metric: Callable[[Result], float]) -> float:
-    return statistics.fmean(map(metric, results))
+def _mean(draws: dict[int, Result], metric: Callable[[Result], float]) -> float:
+    return statistics.fmean(map(metric, draws.values()))
 
 
 def figures(groups: Sequence[Group]) -> list[dict[str, Any]]:

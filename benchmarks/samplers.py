@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.sampler_results import NO_TRAINING, Budget, Cell, Measured, append_result, read_results
-from benchmarks.sampler_table import BASELINE, figures, groups_of, show
+from benchmarks.sampler_table import BASELINE, arm_name, figures, groups_of, show
 
 if TYPE_CHECKING:
     from benchmarks.sampler_beds import Bed
@@ -161,7 +161,7 @@ def _run_in_workshop(cell: Cell) -> Measured:
 def describe(measured: Measured) -> str:
     """One line for the log."""
     cell, result = measured
-    name = f"{cell.bed} {cell.seed} {cell.objective} {cell.arm}" + (f" #{cell.draw}" if cell.draw else "")
+    name = f"{cell.bed} {cell.seed} {cell.objective} {arm_name(cell)}" + (f" #{cell.draw}" if cell.draw else "")
     return (
         f"{name}: pass@1 {result.pass_at_1:.3f}, greedy {result.greedy:.3f}, pass@10 {result.pass_at_10:.3f}; "
         f"{result.cpu_s:.0f} s of processor time, {result.wall_s:.0f} s"

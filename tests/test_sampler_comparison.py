@@ -78,7 +78,7 @@ def one_group() -> list[Measured]:
 def test_an_arm_is_held_against_the_mean_of_the_baselines_draws():
     (group,) = groups_of(one_group())
     found = {one.arm: one for one in group.comparisons()}
-    assert set(found) == {"frequency", "shuffled"}, "neither the base nor the baseline is compared with itself"
+    assert set(found) == {"frequency", "shuffled", "A/A"}, "neither the base nor the baseline is compared with itself"
     by_hand = paired_difference([0.45, 0.52, 0.47], [0.42, 0.51, 0.46])
     assert found["frequency"].differences["pass_at_1"].mean == pytest.approx(by_hand.mean)
     assert found["frequency"].differences["pass_at_1"].p == pytest.approx(by_hand.p)
@@ -87,9 +87,16 @@ def test_an_arm_is_held_against_the_mean_of_the_baselines_draws():
 
 def test_p_is_corrected_for_all_comparisons_of_a_bed_and_phase():
     (group,) = groups_of(one_group())
-    found = {one.arm: one for one in group.comparisons()}
+    found = {one.arm: one for one in group.comparisons() if one.arm != "A/A"}
     low, high = sorted(one.differences["pass_at_1"].p for one in found.values())
     assert sorted(one.p_holm for one in found.values()) == pytest.approx([2 * low, max(2 * low, high)])
+
+
+def test_the_a_a_run_is_the_first_draw_against_the_others_and_no_part_of_the_family():
+    (group,) = groups_of(one_group())
+    (null,) = [one for one in group.comparisons() if one.arm == "A/A"]
+    assert null.differences["pass_at_1"].mean == pytest.approx(np.mean([0.40 - 0.43, 0.50 - 0.515, 0.45 - 0.465]))
+    assert null.p_holm is None
 
 
 def test_phases_and_beds_are_families_of_their_own():
