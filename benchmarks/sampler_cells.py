@@ -88,7 +88,7 @@ def run_cell(cell: Cell, workshop: Workshop) -> Result:
     with open_engine(EngineSettings("transformers", batch_size=256), str(base)) as engine:
         run = Run(cell, workshop, engine, base)
         if cell.arm != NO_TRAINING:
-            with tempfile.TemporaryDirectory(prefix="cell-", dir=workshop.work) as folder:
+            with tempfile.TemporaryDirectory(prefix="rlcode-cell-") as folder:
                 run.train(Path(folder))
         return run.measure(wall, cpu)
 
