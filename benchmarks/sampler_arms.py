@@ -1,8 +1,8 @@
-"""The arms of the comparison: which strategy chooses the pairs, by name, and a control that is none of ours."""
+"""The arms of the comparison: which strategy chooses the pairs, by name, and two that exist for it alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 from sampling.pool import PairPool, PoolOptions
 from sampling.snapshots import Snapshot
 from sampling.strategies import make_strategy
+from sampling.strategies.ap2o import Ap2oStrategy
 from sampling.strategies.frequency import type_frequencies
 from sampling.strategies.mixture import Groups, constant_plan
+from sampling.strategies.options import Order
 from sampling.strategies.protocol import Plan, Strategy
 
 
@@ -27,8 +29,8 @@ class Arm:
     quiz: bool = False
 
     def make(self) -> Strategy:
-        if self.strategy == "shuffled":
-            return ShuffledFrequency(**self.options)
+        if self.strategy in _OWN:
+            return _OWN[self.strategy](**self.options)
         return make_strategy(self.strategy, **self.options)
 
 
@@ -42,6 +44,20 @@ class ShuffledFrequency:
         return constant_plan(pool, types, np.random.default_rng(seed).permutation(frequencies))
 
 
+@dataclass(frozen=True)
+class WholeAp2o:
+    """`ap2o` with as many epochs as the run visits each problem, so that its window goes all the way: with the
+    published 200 it would hardly leave its start here."""
+
+    order: Order
+
+    def plan(self, pool: PairPool, history: Sequence[Snapshot], *, length: int, seed: int) -> Plan:
+        epochs = max(1, round(length / len(np.unique(pool.problems))))
+        return Ap2oStrategy(self.order, epochs).plan(pool, history, length=length, seed=seed)
+
+
+_OWN: Mapping[str, Callable[..., Strategy]] = {"shuffled": ShuffledFrequency, "ap2o_whole": WholeAp2o}
+
 ARMS: Mapping[str, Arm] = {
     "uniform": Arm("uniform"),
     "uniform_problems": Arm("uniform", {"over": "problems"}),
@@ -53,5 +69,8 @@ ARMS: Mapping[str, Arm] = {
     "progressive_low_to_high": Arm("progressive", {"order": "low_to_high"}),
     "progressive_high_to_low": Arm("progressive", {"order": "high_to_low"}),
     "adaptive": Arm("adaptive", quiz=True),
+    "novelty": Arm("novelty"),
     "nearest": Arm("uniform", pool=PoolOptions(chosen="nearest")),
+    "ap2o_low_to_high": Arm("ap2o_whole", {"order": "low_to_high"}, quiz=True),
+    "ap2o_high_to_low": Arm("ap2o_whole", {"order": "high_to_low"}, quiz=True),
 }

@@ -15,8 +15,9 @@ from benchmarks.sampler_table import figures, groups_of
 from benchmarks.samplers import BASELINE_DRAWS, cells_of
 from eval.paired import paired_difference
 from rlcode.types import ErrorType
-from sampling.pool import build_pair_pool
-from sampling.snapshots import Snapshot
+from sampling.draws import PairSequence
+from sampling.pool import ERROR_TYPES, PASSED, build_pair_pool
+from sampling.snapshots import QuizResult, Snapshot, SnapshotHistory
 from tests.sampling.judged import rollout, seen
 
 CELL = Cell("noise", "screen", "dpo", "uniform", 0, 100, Budget(1, 120, 12, 256), 1e-3, 0.0)
@@ -170,3 +171,25 @@ def test_the_shuffled_control_gives_types_each_others_frequencies():
         assert sorted(part.weights) == pytest.approx([1 / 11, 3 / 11, 6 / 11])
         drawn.add(tuple(part.weights))
     assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_draws_pairs_from_its_pool(name: str):
+    errors = (None, None, ErrorType.TYPE, ErrorType.TYPE, ErrorType.NAME)
+    rollouts = [rollout(f"p{p}", i, error, f"return {p} + {i}") for p in range(4) for i, error in enumerate(errors)]
+    arm, snapshot = ARMS[name], Snapshot(0, seen(rollouts), QuizResult(0, 0, 8, {ErrorType.NAME: 3}))
+    pool = build_pair_pool(rollouts, arm.pool)
+    sequence = PairSequence(pool, arm.make(), SnapshotHistory(snapshot), length=40, seed=1)
+    draws = [sequence.draw(position) for position in range(40)]
+    types = {ERROR_TYPES[pool.sides.error_type[draw.rejected]] for draw in draws}
+    assert types == {ErrorType.TYPE, ErrorType.NAME}
+    assert all(pool.sides.error_type[draw.chosen] == PASSED for draw in draws)
+
+
+def test_ap2os_window_goes_all_the_way_in_one_run():
+    errors = (None, None, *[ErrorType.TYPE] * 4, *[ErrorType.NAME] * 2)
+    rollouts = [rollout(f"p{p}", i, error, f"return {p} + {i}") for p in range(5) for i, error in enumerate(errors)]
+    pool, history = build_pair_pool(rollouts), SnapshotHistory(Snapshot(0, seen(rollouts)))
+    sequence = PairSequence(pool, ARMS["ap2o_low_to_high"].make(), history, length=30, seed=1)
+    types = [ERROR_TYPES[pool.sides.error_type[sequence.draw(position).rejected]] for position in range(30)]
+    assert types == [ErrorType.NAME] * 10 + [ErrorType.TYPE] * 20, "six visits of each problem, one for each failure"
