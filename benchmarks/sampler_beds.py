@@ -33,14 +33,28 @@ class Bed:
     """By objective."""
     nll_weight: float
     """Of `dpo_nll`, against DPO's own term."""
-    rate_grid: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
-    nll_weight_grid: tuple[float, ...] = (1.0, 5.0)
+    rate_grid: tuple[float, ...]
+    nll_weight_grid: tuple[float, ...]
 
 
 BEDS = {
-    "noise": Bed("noise", FULL_RECIPE, Budget(1, 120, 12, 256), {"dpo": 1e-3, "dpo_nll": 1e-3, "sft": 2e-3}, 1.0),
+    "noise": Bed(
+        "noise",
+        FULL_RECIPE,
+        Budget(1, 120, 12, 256),
+        learning_rates={"dpo": 2e-3, "dpo_nll": 2e-3, "sft": 2e-3},
+        nll_weight=5.0,
+        rate_grid=(1e-3, 2e-3, 4e-3),
+        nll_weight_grid=(1.0, 5.0),
+    ),
     "systematic": Bed(
-        "systematic", SYSTEMATIC_RECIPE, Budget(8, 60, 8, 64), {"dpo": 1e-3, "dpo_nll": 1e-3, "sft": 1e-3}, 1.0
+        "systematic",
+        SYSTEMATIC_RECIPE,
+        Budget(8, 60, 8, 64),
+        learning_rates={"dpo": 1e-3, "dpo_nll": 1e-3, "sft": 1e-3},
+        nll_weight=5.0,
+        rate_grid=(1e-3, 2e-3),
+        nll_weight_grid=(5.0,),
     ),
 }
 
