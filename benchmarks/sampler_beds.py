@@ -53,7 +53,7 @@ BEDS = {
         Budget(8, 60, 8, 64),
         learning_rates={"dpo": 1e-3, "dpo_nll": 1e-3, "sft": 1e-3},
         nll_weight=5.0,
-        rate_grid=(1e-3, 2e-3),
+        rate_grid=(1e-3, 2e-3, 4e-3),
         nll_weight_grid=(5.0,),
     ),
 }

@@ -118,7 +118,7 @@ class Run:
         folder.mkdir()
         rollouts = self._first_rollouts(problems) if number == 0 else self._rollouts(problems, number)
         quiz, quizzed = self._quiz(number) if arm.quiz else (None, [])
-        self.notebook.observe(rollouts)
+        self.notebook.observe([*rollouts, *quizzed])
         pool = build_pair_pool(rollouts, arm.pool, cache_dir=folder)
         draws = self._draw(pool, number, Snapshot(0, copy.deepcopy(self.notebook), quiz))
         self.adapter = train_round(pool, draws, cell, self.base, self.adapter, number + 1, folder)
