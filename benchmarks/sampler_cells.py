@@ -187,7 +187,7 @@ class Run:
             trained_tokens=sum(one.trained_tokens for one in self.rounds),
             generated_tokens=sum(one.generated_tokens for one in self.rounds),
             quiz_samples=self.quiz_samples,
-            rounds=self.rounds,
+            rounds=tuple(self.rounds),
             wall_s=time.monotonic() - wall,
             cpu_s=time.process_time() - cpu,
         )

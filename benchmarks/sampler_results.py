@@ -79,7 +79,7 @@ class Result:
     generated_tokens: int
     """For rollouts and quizzes, without the evaluation."""
     quiz_samples: int
-    rounds: list[Round]
+    rounds: tuple[Round, ...]
     wall_s: float
     cpu_s: float
     """Of this process; the sandbox's processes are not in it."""

@@ -17,14 +17,24 @@ from benchmarks.sampler_results import NO_TRAINING, Cell, Measured, Result
 from eval.paired import PairedDifference, holm, paired_difference
 
 BASELINE = "uniform"
-METRICS: dict[str, Callable[[Result], float]] = {
-    "pass_at_1": lambda result: result.pass_at_1,
-    "greedy": lambda result: result.greedy,
-    "pass_at_10": lambda result: result.pass_at_10,
-}
-
+BASELINE_DRAWS = 3
+"""One draw of pairs can be lucky. A seed with fewer is not compared."""
 AA = "A/A"
 """In the place of an arm: the baseline's first draw of pairs against its others, where no difference is real."""
+
+
+def _later_rounds(result: Result) -> float:
+    """pass@1 on the new problems of each round but the first, before it trains on them: how fast it was learned."""
+    return statistics.fmean(one.passed for one in result.rounds[1:]) if len(result.rounds) > 1 else math.nan
+
+
+METRICS: dict[str, Callable[[Result], float]] = {
+    "pass@1": lambda result: result.pass_at_1,
+    "greedy": lambda result: result.greedy,
+    "pass@10": lambda result: result.pass_at_10,
+    "later rounds": _later_rounds,
+}
+"""NaN where a run has none of it."""
 Runs = dict[int, dict[int, Result]]
 """By seed and draw."""
 
@@ -58,13 +68,20 @@ class Group:
             (objective, arm, against, differences)
             for (objective, arm), runs in self.runs.items()
             if (against := self._baseline_of(objective, arm)) is not None
-            and (differences := _differences(runs, self.runs[against, BASELINE]))
+            and (
+                differences := _differences(self._whole(arm, runs), self._whole(BASELINE, self.runs[against, BASELINE]))
+            )
         ]
-        corrected = holm([differences["pass_at_1"].p for *_, differences in found])
+        corrected = holm([differences["pass@1"].p for *_, differences in found])
         return [
             *(Comparison(*row, p_holm=p) for row, p in zip(found, corrected, strict=True)),
             *self._null_comparisons(),
         ]
+
+    def _whole(self, arm: str, runs: Runs) -> Runs:
+        """The seeds with all draws."""
+        wanted = BASELINE_DRAWS if arm == BASELINE else 1
+        return {seed: draws for seed, draws in runs.items() if len(draws) >= wanted}
 
     def _null_comparisons(self) -> Iterator[Comparison]:
         for (objective, arm), runs in self.runs.items():
@@ -97,10 +114,11 @@ def _differences(one: Runs, other: Runs) -> dict[str, PairedDifference]:
     seeds = sorted(one.keys() & other.keys())
     if len(seeds) < 2:
         return {}
-    return {
-        name: paired_difference(*([_mean(side[seed], metric) for seed in seeds] for side in (one, other)))
+    values = {
+        name: [[_mean(side[seed], metric) for seed in seeds] for side in (one, other)]
         for name, metric in METRICS.items()
     }
+    return {name: paired_difference(*sides) for name, sides in values.items() if not math.isnan(sum(map(sum, sides)))}
 
 
 def groups_of(measured: Iterable[Measured]) -> list[Group]:
@@ -136,30 +154,33 @@ def show(groups: Sequence[Group], console: Console) -> None:
 
 def _figures(group: Group) -> Table:
     table = Table(title=f"{group.bed}, {group.phase}: {group.budget}", box=MARKDOWN)
-    for name in ("objective", "arm", "seeds", "pass@1", "greedy", "pass@10", "to", "pass@1 difference", "p", "p Holm"):
-        table.add_column(name, no_wrap=True, justify="left" if name in ("objective", "arm", "to") else "right")
-    for name in ("greedy difference", "pass@10 difference"):
-        table.add_column(name, justify="right")
+    for name in ("objective", "arm"):
+        table.add_column(name, no_wrap=True)
+    for name in ("seeds", *METRICS, "to", "p", "p Holm", *(f"{name} +/-" for name in METRICS)):
+        table.add_column(name, no_wrap=True, justify="right")
     comparisons = {(one.objective, one.arm): one for one in group.comparisons()}
     for key, runs in _ordered(group):
         if key[1] == BASELINE and (null := comparisons.get((key[0], AA))) is not None:
-            table.add_row(key[0], AA, str(null.differences["pass_at_1"].n), "", "", "", *_difference_cells(null))
-        values = [f"{_over_seeds(runs, metric):.3f}" for metric in METRICS.values()]
+            seeds = str(null.differences["pass@1"].n)
+            table.add_row(key[0], AA, seeds, *("" for _ in METRICS), *_difference_cells(null))
+        values = map(_shown, _means(runs).values())
         table.add_row(*key, str(len(runs)), *values, *_difference_cells(comparisons.get(key)))
     return table
 
 
+def _shown(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
 def _difference_cells(comparison: Comparison | None) -> list[str]:
     if comparison is None:
-        return [""] * 6
-    first, *others = (comparison.differences[name] for name in METRICS)
-    shown = [f"{one.mean:+.4f} ± {one.half_width:.4f}" for one in (first, *others)]
+        return [""] * (3 + len(METRICS))
+    found = [comparison.differences.get(name) for name in METRICS]
     return [
         comparison.against,
-        shown[0],
-        f"{first.p:.3f}",
+        f"{comparison.differences['pass@1'].p:.3f}",
         "" if comparison.p_holm is None else f"{comparison.p_holm:.3f}",
-        *shown[1:],
+        *("" if one is None else f"{one.mean:+.4f} ± {one.half_width:.4f}" for one in found),
     ]
 
 
@@ -196,13 +217,17 @@ def _ordered(group: Group) -> list[tuple[tuple[str, str], Runs]]:
 
     def place(item: tuple[tuple[str, str], Runs]) -> tuple[bool, str, bool, float]:
         (objective, arm), runs = item
-        return arm != NO_TRAINING, objective, arm != BASELINE, -_over_seeds(runs, METRICS["pass_at_1"])
+        return arm != NO_TRAINING, objective, arm != BASELINE, -_over_seeds(runs, METRICS["pass@1"])
 
     return sorted(group.runs.items(), key=place)
 
 
 def _rate_of(name: str) -> Callable[[Result], float]:
     return lambda result: result.error_rates.get(name, 0.0)
+
+
+def _means(runs: Runs) -> dict[str, float]:
+    return {name: _over_seeds(runs, metric) for name, metric in METRICS.items()}
 
 
 def _over_seeds(runs: Runs, metric: Callable[[Result], float]) -> float:
@@ -225,7 +250,7 @@ def figures(groups: Sequence[Group]) -> list[dict[str, Any]]:
                     "objective": objective,
                     "arm": arm,
                     "seeds": sorted(runs),
-                    **{name: _over_seeds(runs, metric) for name, metric in METRICS.items()},
+                    **{name: None if math.isnan(value) else value for name, value in _means(runs).items()},
                 }
                 for (objective, arm), runs in _ordered(group)
             ],

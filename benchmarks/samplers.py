@@ -25,16 +25,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from benchmarks.sampler_results import NO_TRAINING, Budget, Cell, Measured, append_result, read_results
-from benchmarks.sampler_table import BASELINE, arm_name, figures, groups_of, show
+from benchmarks.sampler_table import BASELINE, BASELINE_DRAWS, arm_name, figures, groups_of, show
 
 if TYPE_CHECKING:
     from benchmarks.sampler_beds import Bed
 
-BASELINE_DRAWS = 3
-"""One draw of pairs can be lucky."""
 RESULTS = Path(__file__).with_name("results") / "samplers.jsonl"
 FIRST_SEEDS = {"tune": 900, "screen": 100, "confirm": 200}
-_WIDTH = 220
+_WIDTH = 300
 """Of the tables in a file, which nobody reads line by line on a terminal."""
 SEEDS = {"tune": 2, "screen": 4, "confirm": 16}
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks.sampler_arms import ARMS, ShuffledFrequency
-from benchmarks.sampler_results import NO_TRAINING, Budget, Cell, Measured, Result, append_result, read_results
-from benchmarks.sampler_table import figures, groups_of
-from benchmarks.samplers import BASELINE_DRAWS, cells_of
+from benchmarks.sampler_results import NO_TRAINING, Budget, Cell, Measured, Result, Round, append_result, read_results
+from benchmarks.sampler_table import BASELINE_DRAWS, figures, groups_of
+from benchmarks.samplers import cells_of
 from eval.paired import paired_difference
 from rlcode.types import ErrorType
 from sampling.draws import PairSequence
@@ -21,10 +21,11 @@ from sampling.snapshots import QuizResult, Snapshot, SnapshotHistory
 from tests.sampling.judged import rollout, seen
 
 CELL = Cell("noise", "screen", "dpo", "uniform", 0, 100, Budget(1, 120, 12, 256), 1e-3, 0.0)
+ROUNDS = (Round(0.4, {"type": 0.6}, {"type": 1.0}, {"all": 1.0}, 200, 1000, 2000),)
 
 
 def result(pass_at_1: float, greedy: float = 0.5) -> Result:
-    return Result(pass_at_1, 0.9, greedy, {"type": 0.25}, {}, 0, 256, 200, 1000, 2000, 0, [], 1.0, 1.0)
+    return Result(pass_at_1, 0.9, greedy, {"type": 0.25}, {}, 0, 256, 200, 1000, 2000, 0, ROUNDS, 1.0, 1.0)
 
 
 def measured(arm: str, seed: int, pass_at_1: float, draw: int = 0, objective: str = "dpo") -> Measured:
@@ -81,22 +82,22 @@ def test_an_arm_is_held_against_the_mean_of_the_baselines_draws():
     found = {one.arm: one for one in group.comparisons()}
     assert set(found) == {"frequency", "shuffled", "A/A"}, "neither the base nor the baseline is compared with itself"
     by_hand = paired_difference([0.45, 0.52, 0.47], [0.42, 0.51, 0.46])
-    assert found["frequency"].differences["pass_at_1"].mean == pytest.approx(by_hand.mean)
-    assert found["frequency"].differences["pass_at_1"].p == pytest.approx(by_hand.p)
-    assert found["shuffled"].differences["pass_at_1"].mean == pytest.approx(by_hand.mean - 0.1)
+    assert found["frequency"].differences["pass@1"].mean == pytest.approx(by_hand.mean)
+    assert found["frequency"].differences["pass@1"].p == pytest.approx(by_hand.p)
+    assert found["shuffled"].differences["pass@1"].mean == pytest.approx(by_hand.mean - 0.1)
 
 
 def test_p_is_corrected_for_all_comparisons_of_a_bed_and_phase():
     (group,) = groups_of(one_group())
     found = {one.arm: one for one in group.comparisons() if one.arm != "A/A"}
-    low, high = sorted(one.differences["pass_at_1"].p for one in found.values())
+    low, high = sorted(one.differences["pass@1"].p for one in found.values())
     assert sorted(one.p_holm for one in found.values()) == pytest.approx([2 * low, max(2 * low, high)])
 
 
 def test_the_a_a_run_is_the_first_draw_against_the_others_and_no_part_of_the_family():
     (group,) = groups_of(one_group())
     (null,) = [one for one in group.comparisons() if one.arm == "A/A"]
-    assert null.differences["pass_at_1"].mean == pytest.approx(np.mean([0.40 - 0.43, 0.50 - 0.515, 0.45 - 0.465]))
+    assert null.differences["pass@1"].mean == pytest.approx(np.mean([0.40 - 0.43, 0.50 - 0.515, 0.45 - 0.465]))
     assert null.p_holm is None
 
 
@@ -108,11 +109,34 @@ def test_phases_and_beds_are_families_of_their_own():
 
 
 def test_objectives_are_compared_by_their_baselines():
-    sft = [measured("uniform", seed, ps[0] + 0.05, objective="sft") for seed, ps in BASELINES.items()]
+    sft = [
+        measured("uniform", seed, p + 0.05, draw, "sft") for seed, ps in BASELINES.items() for draw, p in enumerate(ps)
+    ]
     (group,) = groups_of([*one_group(), *sft])
-    (comparison,) = [one for one in group.comparisons() if one.objective == "sft"]
+    (comparison,) = [one for one in group.comparisons() if one.objective == "sft" and one.arm != "A/A"]
     assert (comparison.arm, comparison.against) == ("uniform", "dpo")
-    assert comparison.differences["pass_at_1"].mean == pytest.approx(np.mean([0.03, 0.04, 0.04]))
+    assert comparison.differences["pass@1"].mean == pytest.approx(0.05)
+
+
+def test_a_seed_whose_baseline_is_not_whole_is_not_compared():
+    rows = [row for row in one_group() if (row.cell.seed, row.cell.draw) != (102, 2)]
+    (group,) = groups_of(rows)
+    (comparison,) = [one for one in group.comparisons() if one.arm == "frequency"]
+    assert comparison.differences["pass@1"].n == 2
+
+
+def test_how_fast_it_was_learned_is_compared_where_there_are_rounds():
+    def run(arm: str, seed: int, draw: int, later: float) -> Measured:
+        rounds = tuple(replace(ROUNDS[0], passed=passed) for passed in (0.4, later, later + 0.1))
+        return Measured(replace(CELL, arm=arm, seed=seed, draw=draw), replace(result(0.5), rounds=rounds))
+
+    rows = [run("uniform", seed, draw, 0.4 + seed / 1000) for seed in BASELINES for draw in range(3)]
+    rows += [run("frequency", seed, 0, 0.42 + seed / 1000) for seed in BASELINES]
+    (group,) = groups_of(rows)
+    (comparison,) = [one for one in group.comparisons() if one.arm == "frequency"]
+    assert comparison.differences["later rounds"].mean == pytest.approx(0.02)
+    (single,) = groups_of(one_group())
+    assert "later rounds" not in single.comparisons()[0].differences
 
 
 def test_the_noise_of_draws_is_that_of_the_baseline_within_a_seed():
