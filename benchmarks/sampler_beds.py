@@ -30,8 +30,8 @@ class Bed:
     recipe: TinyRecipe
     budget: Budget
     learning_rates: Mapping[str, float]
-    """By objective; of the grid the one with the best pass@1 on validation problems, with the baseline's pairs (phase
-    `tune` of the results)."""
+    """By objective. Of the grid the one with the best pass@1 on validation problems with the baseline's pairs, of those
+    within 0.01 the smallest (phase `tune` of the results)."""
     nll_weight: float
     """Of `dpo_nll`, against DPO's own term; chosen likewise."""
     rate_grid: tuple[float, ...]
