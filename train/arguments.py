@@ -5,9 +5,12 @@ They live here and not in the scripts, because a type that is defined in a launc
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
-from sampling.arguments import EngineArguments, ProblemArguments, SandboxArguments, option, require
+from rlcode.errors import ConfigError
+from sampling.arguments import EngineArguments, PoolArguments, ProblemArguments, SandboxArguments, option, require
 from sampling.prompt_sampler import PromptSampling
 from train.groups import GroupFilter
 
@@ -20,13 +23,13 @@ class PolicyArguments:
 
 
 @dataclass
-class PairArguments:
+class PairArguments(PoolArguments):
     """Where DPO's pairs come from."""
 
     rollouts: list[str] = option([], "rollout files or directories that `rlcode rollout` wrote")
-    strategy: str = option("frequency", "which failures are drawn: uniform or frequency")
-    strategy_power: float = option(1.0, "frequency only: exponent of an error type's current frequency")
-    num_pairs: int = option(256, "pairs drawn for this run")
+    strategy: str = option("frequency", "which failures are drawn: the name of a strategy in sampling/strategies")
+    strategy_options: dict | str | None = option(None, "the strategy's own options, as a mapping: {power: 2}")
+    num_pairs: int = option(256, "pairs drawn in each epoch; rounded up to whole optimizer steps")
     notebook: str | None = option(None, "error notebook of earlier rounds; these rollouts are added to it")
     reference: str = option(
         "previous_round",
@@ -35,7 +38,19 @@ class PairArguments:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.num_pairs >= 1, "num_pairs must be at least 1")
+        self.strategy_options = _mapping("strategy_options", self.strategy_options)
+
+
+def _mapping(name: str, value: dict | str | None) -> dict[str, Any]:
+    """A mapping from a YAML file as it is, one from the command line as JSON."""
+    try:
+        mapping = json.loads(value) if isinstance(value, str) else value or {}
+    except ValueError as error:
+        raise ConfigError(f"{name} is not JSON: {error}; write for example --{name} '{{\"power\": 2}}'") from error
+    require(isinstance(mapping, dict), f"{name} must be a mapping of option names to values, got {mapping!r}")
+    return mapping
 
 
 @dataclass

@@ -2,27 +2,34 @@
 
     accelerate launch train/dpo.py --config configs/dpo.yaml --rollouts runs/r1
 
-Reads rollouts that `rlcode rollout` wrote, takes them down in the error notebook, draws pairs by the strategy, and
-trains a LoRA adapter on them with TRL. Writes into `output_dir`: `adapter/`, `notebook.json`, `pairs.jsonl`.
-It does not generate, and judges nothing.
+Reads rollouts that `rlcode rollout` or GRPO wrote, takes them down in the error notebook, draws pairs by the strategy
+as training goes on, and trains a LoRA adapter on them with TRL. Writes into `output_dir`: `adapter/`, `notebook.json`,
+`draws.jsonl` and TRL's checkpoints. A run that was killed goes on with the same command and draws the same pairs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError, DataError
-from rlcode.run_directory import open_for_training, write_json_lines
-from sampling.notebook import ErrorNotebook
-from sampling.pool import ERROR_TYPES, PairPool
-from sampling.strategies.protocol import Draw
+from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
+
+if TYPE_CHECKING:
+    from rlcode.types import Rollout
+    from sampling.notebook import ErrorNotebook
+    from sampling.pool import PairPool
+    from train.pair_trainer import PairTrainer
+
+_CHUNK = 1000
+"""Rollouts that are taken down at once."""
 
 
 def _trl_configs() -> Sequence[type]:
@@ -38,7 +45,7 @@ def main(argv: list[str]) -> int:
     with open_for_training(Path(training_args.output_dir), "dpo", [pair_args, policy_args, model_args, training_args]):
         adapter = train_dpo(pair_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":
-        print(f"DPO: adapter in {adapter}, pairs in {adapter.parent / 'pairs.jsonl'}")
+        print(f"DPO: adapter in {adapter}, its pairs in {adapter.parent / 'draws.jsonl'}")
     return 0
 
 
@@ -50,23 +57,59 @@ def train_dpo(
     callbacks: Sequence = (),
 ) -> Path:
     """Train one round and return the directory of the adapter. With `callbacks`, the trainer prints nothing itself."""
+    from sampling.adapters import adapter_version
+    from train.pair_trainer import check_arguments, checkpoint_to_resume
+    from train.policy import leave_together, save_policy
+
+    check_arguments(training_args)
+    output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
+    pool, notebook = build_pool(pair_args)
+    trainer = make_trainer(pair_args, policy_args, model_args, training_args, pool, notebook, callbacks, checkpoint)
+    # version 0 is the base; the start of the run is a policy of its own, newer than all that were seen
+    first_version = 1 + max(
+        adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0,
+        int(pool.sides.policy_version.max()),
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    version = first_version + trainer.state.global_step
+    save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
+    if trainer.accelerator.is_main_process:
+        trainer.sampler.history.last.notebook.save(output_dir / "notebook.json")
+    leave_together(trainer)
+    return output_dir / "adapter"
+
+
+def make_trainer(
+    pair_args: PairArguments,
+    policy_args: PolicyArguments,
+    model_args: Any,
+    training_args: Any,
+    pool: PairPool,
+    notebook: ErrorNotebook,
+    callbacks: Sequence = (),
+    checkpoint: Path | None = None,
+) -> PairTrainer:
+    """The trainer with its sampler, as it was when `checkpoint` was written."""
     from transformers import PrinterCallback
 
-    from sampling.adapters import adapter_version
-    from train.pair_trainer import PairTrainer, pairs_to_dataset
-    from train.policy import checkpoint_to_resume, leave_together, load_policy, load_tokenizer, save_policy
+    from sampling.strategies import make_strategy
+    from train.draw_log import FILE_NAME, DrawLog
+    from train.pair_sampler import PairSampler, StepPlan
+    from train.pair_trainer import PairTrainer, snapshots_in, steps_before
+    from train.policy import load_policy, load_tokenizer
 
-    if pair_args.reference == "base" and policy_args.adapter and training_args.precompute_ref_log_probs:
-        raise ConfigError(
-            "precompute_ref_log_probs takes --adapter as the reference; leave it out with reference: base"
-        )
-    pool, draws, notebook = draw_training_pairs(pair_args, training_args.seed)
+    strategy = make_strategy(pair_args.strategy, **cast(dict[str, Any], pair_args.strategy_options))
     tokenizer = load_tokenizer(model_args)
     check_tokens(pool, tokenizer)
+    plan = StepPlan.from_arguments(training_args, pair_args.num_pairs)
+    draw_log = DrawLog(Path(training_args.output_dir) / FILE_NAME, pool, writes=training_args.process_index == 0)
+    draw_log.go_on_from(steps_before(checkpoint), plan.draws_per_step)
     trainer = PairTrainer(
         model=load_policy(model_args, policy_args.adapter, training_args.seed),
         args=training_args,
-        train_dataset=pairs_to_dataset(pool, draws),
+        sampler=PairSampler(pool, strategy, snapshots_in(checkpoint, notebook), plan, seed=training_args.seed),
+        draw_log=draw_log,
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
@@ -74,19 +117,7 @@ def train_dpo(
         trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
     if callbacks:
         trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
-
-    output_dir = Path(training_args.output_dir)
-    version = 1 + max(
-        adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0,
-        int(pool.sides.policy_version.max()),
-    )
-    save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
-    if trainer.accelerator.is_main_process:
-        notebook.save(output_dir / "notebook.json")
-        write_json_lines(output_dir / "pairs.jsonl", (describe_draw(pool, draw) for draw in draws))
-    leave_together(trainer)
-    return output_dir / "adapter"
+    return trainer
 
 
 def check_tokens(pool: PairPool, tokenizer: Any) -> None:
@@ -103,46 +134,29 @@ def check_tokens(pool: PairPool, tokenizer: Any) -> None:
             )
 
 
-def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[PairPool, list[Draw], ErrorNotebook]:
-    """The pool, the pairs of this run and the notebook after its rollouts.
+def build_pool(pair_args: PairArguments) -> tuple[PairPool, ErrorNotebook]:
+    """What pairs are drawn from, and the notebook after its rollouts.
 
     Raises:
-        ConfigError: no rollouts were named, or the strategy is unknown.
+        ConfigError: no rollouts were named.
         DataError: the rollouts can't be read or have no pairs in them.
     """
-    from sampling.draws import PairSequence
     from sampling.notebook import ErrorNotebook
     from sampling.pool import build_pair_pool
-    from sampling.snapshots import Snapshot, SnapshotHistory
     from sampling.store import read_rollouts
-    from sampling.strategies import make_strategy
 
     if not pair_args.rollouts:
         raise ConfigError("no rollouts: name what `rlcode rollout` wrote with --rollouts")
-    options = {"power": pair_args.strategy_power} if pair_args.strategy == "frequency" else {}
-    strategy = make_strategy(pair_args.strategy, **options)
-    rollouts = list(read_rollouts(map(Path, pair_args.rollouts)))
     notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
-    notebook.observe(rollouts)
-    pool = build_pair_pool(rollouts)
-    sequence = PairSequence(
-        pool, strategy, SnapshotHistory(Snapshot(0, notebook)), length=pair_args.num_pairs, seed=seed
-    )
-    return pool, [sequence.draw(position) for position in range(pair_args.num_pairs)], notebook
+    rollouts = _taken_down(read_rollouts(map(Path, pair_args.rollouts)), notebook)
+    return build_pair_pool(rollouts, pair_args.pool_options()), notebook
 
 
-def describe_draw(pool: PairPool, draw: Draw) -> dict[str, Any]:
-    """A drawn pair for people and scripts: what failed how, and which completions its sides are."""
-    sides = pool.sides
-    return {
-        "task_id": sides.task_ids[sides.problem[draw.rejected]],
-        "error_type": ERROR_TYPES[sides.error_type[draw.rejected]],
-        "part": draw.part,
-        **{
-            side: {"index": int(sides.index[at]), "policy_version": int(sides.policy_version[at])}
-            for side, at in (("chosen", draw.chosen), ("rejected", draw.rejected))
-        },
-    }
+def _taken_down(rollouts: Iterator[Rollout], notebook: ErrorNotebook) -> Iterator[Rollout]:
+    """The rollouts as they come, once the notebook has seen them."""
+    while chunk := list(islice(rollouts, _CHUNK)):
+        notebook.observe(chunk)
+        yield from chunk
 
 
 if __name__ == "__main__":
