@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlcode.errors import ConfigError
-from sampling.arguments import EngineArguments, PoolArguments, ProblemArguments, SandboxArguments, option, require
+from sampling.arguments import (
+    EngineArguments,
+    PoolArguments,
+    ProblemArguments,
+    PromptArguments,
+    SandboxArguments,
+    option,
+    require,
+)
 from sampling.prompt_sampler import PromptSampling
 from train.groups import GroupFilter
 
@@ -23,8 +31,31 @@ class PolicyArguments:
 
 
 @dataclass
-class PairArguments(PoolArguments):
-    """Where DPO's pairs come from."""
+class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
+    """What the policy is asked while it is trained, and by what means. The `transformers` engine is the trainer's own
+    model."""
+
+    quiz_steps: int = option(0, "a quiz at the start, every so many optimizer steps and at the end; 0: none")
+    quiz_benchmark: str = option("jsonl", "validation problems: humaneval, mbpp or jsonl")
+    quiz_benchmark_file: str | None = option(
+        None, "local file of the validation problems; none takes them from the hub"
+    )
+    quiz_split: str | None = option(None, "part of the benchmark, where it has parts")
+    quiz_generations: int = option(1, "completions for each validation problem")
+    quiz_temperature: float = option(1.0, "1 is what the notebook counts elsewhere too; 0 is greedy")
+    quiz_max_completion_length: int = option(512, "in tokens")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.quiz_steps >= 0, "quiz_steps must not be negative; 0 means no quiz")
+        require(self.quiz_generations >= 1, "quiz_generations must be at least 1")
+        require(self.quiz_temperature >= 0, "quiz_temperature must not be negative; 0 is greedy")
+        require(self.quiz_max_completion_length >= 1, "quiz_max_completion_length must be at least 1")
+
+
+@dataclass
+class PairArguments(PoolArguments, QuizArguments):
+    """Where DPO's pairs come from, and what they go by."""
 
     rollouts: list[str] = option([], "rollout files or directories that `rlcode rollout` wrote")
     strategy: str = option("frequency", "which failures are drawn: the name of a strategy in sampling/strategies")

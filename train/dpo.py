@@ -3,8 +3,10 @@
     accelerate launch train/dpo.py --config configs/dpo.yaml --rollouts runs/r1
 
 Reads rollouts that `rlcode rollout` or GRPO wrote, takes them down in the error notebook, draws pairs by the strategy
-as training goes on, and trains a LoRA adapter on them with TRL. Writes into `output_dir`: `adapter/`, `notebook.json`,
-`draws.jsonl` and TRL's checkpoints. A run that was killed goes on with the same command and draws the same pairs.
+as training goes on, and trains a LoRA adapter on them with TRL. With `quiz_steps`, the policy answers validation
+problems meanwhile, and draws go by what it gets wrong now. Writes into `output_dir`: `adapter/`, `notebook.json`,
+`draws.jsonl`, `quiz/`, `best_adapter` and TRL's checkpoints. A run that was killed goes on with the same command and
+draws the same pairs.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -55,22 +58,37 @@ def train_dpo(
     model_args: Any,
     training_args: Any,
     callbacks: Sequence = (),
+    engine: Any = None,
+    sandbox: Any = None,
 ) -> Path:
-    """Train one round and return the directory of the adapter. With `callbacks`, the trainer prints nothing itself."""
-    from sampling.adapters import adapter_version
+    """Train one round and return the directory of the adapter.
+
+    `engine` and `sandbox`, where given, serve the quiz and are left open; else new ones are opened as `pair_args` says.
+    With `callbacks`, the trainer prints nothing itself.
+    """
     from train.pair_trainer import check_arguments, checkpoint_to_resume
     from train.policy import leave_together, save_policy
 
     check_arguments(training_args)
     output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
     pool, notebook = build_pool(pair_args)
+    first_version = 1 + newest_version(policy_args, notebook)
     trainer = make_trainer(pair_args, policy_args, model_args, training_args, pool, notebook, callbacks, checkpoint)
-    # version 0 is the base; the start of the run is a policy of its own, newer than all that were seen
-    first_version = 1 + max(
-        adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0,
-        int(pool.sides.policy_version.max()),
-    )
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with ExitStack() as stack:
+        if pair_args.quiz_steps:
+            from train.quiz import add_quiz
+
+            add_quiz(
+                trainer,
+                pair_args,
+                model_args,
+                first_version=first_version,
+                resumed_from=checkpoint,
+                stack=stack,
+                engine=engine,
+                sandbox=sandbox,
+            )
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     version = first_version + trainer.state.global_step
     save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
@@ -78,6 +96,14 @@ def train_dpo(
         trainer.sampler.history.last.notebook.save(output_dir / "notebook.json")
     leave_together(trainer)
     return output_dir / "adapter"
+
+
+def newest_version(policy_args: PolicyArguments, notebook: ErrorNotebook) -> int:
+    """Of all policies that were seen. The start of this run is a policy of its own, the next one; each optimizer step
+    makes another."""
+    from sampling.adapters import adapter_version
+
+    return max([*notebook.versions(), adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0])
 
 
 def make_trainer(

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Sampler
+from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import DPOTrainer
 
 from rlcode.errors import ConfigError
 from sampling.notebook import ErrorNotebook
 from sampling.snapshots import HISTORY_FILE, Snapshot, SnapshotHistory
+from train.best_adapter import BestAdapter
 from train.draw_log import DrawLog
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
 
@@ -32,6 +34,7 @@ class PairTrainer(DPOTrainer):
         super().__init__(args=args, train_dataset=sampler.pool.rows.select([0]), **kwargs)
         self.sampler = sampler
         self.draw_log = draw_log
+        self.best_adapter: BestAdapter | None = None
         self.train_dataset = PairDataset(sampler.pool, len(sampler))
         self.data_collator: Any = DrawCollator(self.data_collator)
         self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids", "draw"]
@@ -51,12 +54,18 @@ class PairTrainer(DPOTrainer):
         logs.update(self.draw_log.metrics())
         super().log(logs, start_time)
 
+    def log_apart(self, values: dict[str, float]) -> None:
+        """Log `values` as an entry of their own, without the averages over the steps since the last one."""
+        Trainer.log(self, values)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         self.draw_log.write()
         super()._save_checkpoint(model, trial)
+        if self.best_adapter is not None:
+            self.best_adapter.save_to(checkpoint)
         self.accelerator.wait_for_everyone()  # the snapshots come last: where they are, the checkpoint is whole
         if self.accelerator.is_main_process:
-            checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             self.sampler.history.save(checkpoint / SNAPSHOTS)
 
 
