@@ -56,7 +56,9 @@ class PairTrainer(DPOTrainer):
 
     def log_apart(self, values: dict[str, float]) -> None:
         """Log `values` as an entry of their own, without the averages over the steps since the last one."""
+        due = self.control.should_log  # a log that is due comes all the same
         Trainer.log(self, values)
+        self.control.should_log = due
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

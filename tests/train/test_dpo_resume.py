@@ -1,5 +1,5 @@
 """Killed at any step and started again with the same command, a DPO run draws what an undisturbed one draws: on one
-process and on two, whatever reads ahead."""
+process and on two, whatever reads ahead, with quizzes that change what is drawn."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import psutil
 import pytest
 from safetensors.torch import load_file
+
+from rlcode.run_directory import write_json_lines
+from rlcode.tiny.tasks import SMALL_WORLD, make_problems
+from rlcode.types import to_json
+from sampling.store import read_rollouts
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = Path(sys.executable).with_name("accelerate")
@@ -56,13 +62,22 @@ def weights(run_directory: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def common(random_model: Path, judged_rollouts: Path) -> list[object]:
-    """Two epochs of six steps; a checkpoint after every second."""
+def common(tmp_path_factory, random_model: Path, judged_rollouts: Path) -> list[object]:
+    """Two epochs of six steps; a checkpoint after every second, a quiz after every third.
+
+    What the model writes has no meaning, and the quiz finds few other failures than wrong indentation in it.
+    """
+    folder = tmp_path_factory.mktemp("input")
+    rollouts = judged_rollouts.read_text().replace('"type"', '"indentation"')
+    (folder / "rollouts.jsonl").write_text(rollouts)
+    write_json_lines(folder / "validation.jsonl", map(to_json, make_problems("validation", 8, 0, SMALL_WORLD)))
     return [
-        *("--model_name_or_path", random_model, "--rollouts", judged_rollouts),
+        *("--model_name_or_path", random_model, "--rollouts", folder / "rollouts.jsonl"),
         *("--num_pairs", 44, "--num_train_epochs", 2, "--save_strategy", "steps", "--save_steps", 2),
         # the NLL term is a mean over the tokens of a process, so it is left out where processes are compared
-        *("--loss_type", "sigmoid", "--loss_weights", 1.0),
+        *("--loss_type", "sigmoid", "--loss_weights", 1.0, "--learning_rate", 2e-4),
+        *("--quiz_steps", 3, "--quiz_benchmark_file", folder / "validation.jsonl", "--quiz_generations", 4),
+        *("--quiz_max_completion_length", 16, "--sandbox", "local", "--strategy_options", '{"power": 4}'),
     ]
 
 
@@ -70,7 +85,9 @@ def common(random_model: Path, judged_rollouts: Path) -> list[object]:
 def undisturbed(tmp_path_factory, common: list[object]) -> Path:
     run_directory = tmp_path_factory.mktemp("dpo") / "whole"
     run(command(1, *common, "--output_dir", run_directory))
-    assert len(draws_of(run_directory)) == 2 * 48
+    types = [json.loads(line)["error_type"] for line in draws_of(run_directory)]
+    assert len(types) == 2 * 48
+    assert types[:16].count("indentation") < 16 < 60 < types[16:].count("indentation"), "the quizzes changed nothing"
     return run_directory
 
 
@@ -96,3 +113,9 @@ def test_a_killed_run_draws_what_the_undisturbed_one_does(
     last = [entry for entry in state["log_history"] if "draws/distinct_pairs" in entry][-1]
     pairs = {(line["chosen"]["side"], line["rejected"]["side"]) for line in map(json.loads, draws_of(undisturbed))}
     assert last["draws/distinct_pairs"] == len(pairs)
+    answers = [
+        Counter((r.completion.policy_version, r.completion.task_id) for r in read_rollouts([one / "quiz"]))
+        for one in (undisturbed, tmp_path / "killed")
+    ]
+    assert answers[0] == answers[1]
+    assert set(answers[0].values()) == {4}
