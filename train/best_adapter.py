@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sampling.adapters import adapter_version
 from train.policy import save_policy
 
 NAME = "best_adapter"
@@ -31,18 +32,19 @@ class BestAdapter:
         if self._writes:
             self._point_to(adapter)
 
-    def save_to(self, checkpoint: Path) -> None:
-        """Put a copy beside a checkpoint's own files, if there is a best adapter."""
+    def save_to(self, folder: Path) -> None:
+        """Put a copy into a checkpoint's `folder`, if there is a best adapter. (Beside the checkpoint's own adapter it
+        would be loaded instead of that one: `Trainer` prefers adapters in folders.)"""
         if self._writes and self.path.exists():
-            shutil.copytree(self.path, checkpoint / NAME, dirs_exist_ok=True)
+            shutil.copytree(self.path, folder / NAME, dirs_exist_ok=True)
 
-    def go_on_from(self, checkpoint: Path | None) -> None:
-        """Make it what it was when `checkpoint` was written; without one there is none yet."""
+    def go_on_from(self, folder: Path | None) -> None:
+        """Make it what it was when a checkpoint's `folder` was written; without one there is none yet."""
         if not self._writes:
             return
-        if checkpoint is not None and (checkpoint / NAME).is_dir():
-            restored = self._adapters / f"from-{checkpoint.name}"
-            shutil.copytree(checkpoint / NAME, restored, dirs_exist_ok=True)
+        if folder is not None and (folder / NAME).is_dir():
+            restored = self._adapters / f"v{adapter_version(folder / NAME)}"
+            shutil.copytree(folder / NAME, restored, dirs_exist_ok=True)
             self._point_to(restored)
             return
         self.path.unlink(missing_ok=True)

@@ -16,9 +16,10 @@ from sampling.snapshots import HISTORY_FILE, Snapshot, SnapshotHistory
 from train.best_adapter import BestAdapter
 from train.draw_log import DrawLog
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
+from train.policy import ADAPTER_NAME
 
 SNAPSHOTS = "snapshots"
-"""Where a checkpoint has the snapshots that were announced before it."""
+"""Where a checkpoint has the snapshots that were announced before it, and the best adapter."""
 
 
 class PairTrainer(DPOTrainer):
@@ -60,12 +61,18 @@ class PairTrainer(DPOTrainer):
         Trainer.log(self, values)
         self.control.should_log = due
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        # where the checkpoint has the reference too, in a folder of its own, that one alone was loaded
+        self.model.load_adapter(resume_from_checkpoint, ADAPTER_NAME, is_trainable=True)
+        self.model.set_adapter(ADAPTER_NAME)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         self.draw_log.write()
         super()._save_checkpoint(model, trial)
         if self.best_adapter is not None:
-            self.best_adapter.save_to(checkpoint)
+            self.best_adapter.save_to(checkpoint / SNAPSHOTS)
         self.accelerator.wait_for_everyone()  # the snapshots come last: where they are, the checkpoint is whole
         if self.accelerator.is_main_process:
             self.sampler.history.save(checkpoint / SNAPSHOTS)

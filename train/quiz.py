@@ -33,11 +33,11 @@ from sampling.transformers_engine import TransformersEngine
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
 from train.best_adapter import BestAdapter
+from train.pair_trainer import SNAPSHOTS, PairTrainer
 from train.policy_sync import open_training_engine, open_training_sandbox, send_policy, sharing
 
 if TYPE_CHECKING:
     from train.arguments import PairArguments
-    from train.pair_trainer import PairTrainer
 
 FOLDER = "quiz"
 """Where a run directory has the answers, as a rollout store."""
@@ -219,7 +219,7 @@ def add_quiz(
     if is_first and engine is not None:
         examiner = _open_examiner(trainer, args, problems, engine, sandbox, stack)
     trainer.best_adapter = BestAdapter(run, is_first)
-    trainer.best_adapter.go_on_from(resumed_from)
+    trainer.best_adapter.go_on_from(resumed_from / SNAPSHOTS if resumed_from else None)
     quiz = Quiz(
         trainer,
         engine,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainerState
 from trl import DPOConfig, ModelConfig
 
 from rlcode.cli import run_main
@@ -127,6 +129,38 @@ def test_a_round_writes_adapter_notebook_and_draws(tmp_path: Path, random_model:
     assert len((tmp_path / "draws.jsonl").read_text().splitlines()) == 2 * 4
     metadata = json.loads((adapter / "rlcode_adapter.json").read_text())
     assert metadata["policy_version"] == 3  # the base is 0, the start of the run 1, and each step adds one
+
+
+class Killed(TrainerCallback):
+    """Ends the run after its third step."""
+
+    def on_step_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("reference", ["previous_round", "base"])
+def test_a_run_on_an_adapter_goes_on_with_the_weights_of_its_checkpoint(
+    tmp_path: Path, random_model: Path, random_adapter: Path, judged_rollouts: Path, reference: str
+):
+    """Trainer loads the frozen copy alone where a checkpoint has one."""
+
+    def train(name: str, *callbacks: TrainerCallback) -> dict:
+        adapter = train_dpo(
+            pair_arguments(judged_rollouts, reference=reference),
+            PolicyArguments(adapter=str(random_adapter)),
+            model_config(random_model),
+            dpo_config(tmp_path / name, save_strategy="steps", save_steps=2),
+            callbacks,
+        )
+        return load_file(adapter / "adapter_model.safetensors")
+
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", Killed())
+    whole, resumed = train("whole"), train("killed")
+    start = load_file(random_adapter / "adapter_model.safetensors")
+    assert max((whole[name] - resumed[name]).abs().max().item() for name in whole) < 1e-6
+    assert max((whole[name] - start[name]).abs().max().item() for name in whole) > 1e-3
 
 
 def test_a_notebook_of_earlier_rounds_is_gone_on_with(tmp_path: Path, judged_rollouts: Path):
