@@ -20,6 +20,7 @@ from sampling.notebook import ErrorNotebook
 from sampling.pool import ERROR_TYPES, PairPool, build_pair_pool
 from sampling.snapshots import QuizResult, Snapshot, SnapshotHistory
 from sampling.store import read_rollouts
+from sampling.strategies import STRATEGIES, make_strategy
 from sampling.strategies.mixture import Groups, MixturePlan, Part
 from train.draw_log import DrawLog
 from train.pair_sampler import PairDataset, PairSampler, PlacedDraw, StepPlan
@@ -189,6 +190,26 @@ def test_a_resume_at_any_step_draws_on_from_there_with_the_saved_snapshots(pool:
                     resumed.announce(ErrorNotebook(), quiz(done, error_type))
     assert drawn == whole[step * 8 :]
     assert {placed.draw.part for placed in whole} == {"start", "quiz"}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_draws_alike_for_who_begins_at_the_start_and_who_begins_later(
+    pool: PairPool, judged_rollouts: Path, name: str
+):
+    def draws(first_epoch: int) -> list[PlacedDraw]:
+        notebook = ErrorNotebook()
+        notebook.observe(read_rollouts([judged_rollouts]))
+        history = SnapshotHistory(Snapshot(0, notebook))
+        history.announce(Snapshot(56, notebook, quiz(6, ErrorType.TYPE)))
+        sampler = PairSampler(pool, make_strategy(name), history, PLAN, seed=0)
+        drawn = []
+        for epoch in range(first_epoch, 3):
+            sampler.epoch = lambda epoch=epoch: epoch
+            drawn += list(sampler)
+        return drawn
+
+    assert draws(0)[40:] == draws(1)
+    assert draws(0)[80:] == draws(2)
 
 
 def test_a_history_is_loaded_as_it_was_saved(pool: PairPool, judged_rollouts: Path, tmp_path: Path):
