@@ -36,6 +36,9 @@ class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
     model."""
 
     quiz_steps: int = option(0, "a quiz at the start, every so many optimizer steps and at the end; 0: none")
+    quiz_delay: int = option(
+        1, "a quiz after g steps counts from step g + quiz_delay on (from 0); data loader workers need more than 1"
+    )
     quiz_benchmark: str = option("jsonl", "validation problems: humaneval, mbpp or jsonl")
     quiz_benchmark_file: str | None = option(
         None, "local file of the validation problems; none takes them from the hub"
@@ -48,6 +51,7 @@ class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.quiz_steps >= 0, "quiz_steps must not be negative; 0 means no quiz")
+        require(self.quiz_delay >= 1, "quiz_delay must be at least 1: pairs of the next step were read already")
         require(self.quiz_generations >= 1, "quiz_generations must be at least 1")
         require(self.quiz_temperature >= 0, "quiz_temperature must not be negative; 0 is greedy")
         require(self.quiz_max_completion_length >= 1, "quiz_max_completion_length must be at least 1")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rlcode.types import Rollout
     from sampling.notebook import ErrorNotebook
     from sampling.pool import PairPool
+    from train.pair_sampler import StepPlan
     from train.pair_trainer import PairTrainer
 
 _CHUNK = 1000
@@ -70,6 +71,7 @@ def train_dpo(
     from train.policy import leave_together, save_policy
 
     check_arguments(training_args)
+    step_plan(pair_args, training_args)  # refuses what can't be before the rollouts are read
     output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
     pool, notebook = build_pool(pair_args)
     first_version = 1 + newest_version(policy_args, notebook)
@@ -98,6 +100,18 @@ def train_dpo(
     return output_dir / "adapter"
 
 
+def step_plan(pair_args: PairArguments, training_args: Any) -> StepPlan:
+    """Which draws the optimizer steps of this run are made of.
+
+    Raises:
+        ConfigError: more is read ahead than the delay of a quiz allows.
+    """
+    from train.pair_sampler import StepPlan
+
+    delay = pair_args.quiz_delay if pair_args.quiz_steps else None
+    return StepPlan.from_arguments(training_args, pair_args.num_pairs, delay)
+
+
 def newest_version(policy_args: PolicyArguments, notebook: ErrorNotebook) -> int:
     """Of all policies that were seen. The start of this run is a policy of its own, the next one; each optimizer step
     makes another."""
@@ -121,14 +135,14 @@ def make_trainer(
 
     from sampling.strategies import make_strategy
     from train.draw_log import FILE_NAME, DrawLog
-    from train.pair_sampler import PairSampler, StepPlan
+    from train.pair_sampler import PairSampler
     from train.pair_trainer import PairTrainer, snapshots_in, steps_before
     from train.policy import load_policy, load_tokenizer
 
     strategy = make_strategy(pair_args.strategy, **cast(dict[str, Any], pair_args.strategy_options))
     tokenizer = load_tokenizer(model_args)
     check_tokens(pool, tokenizer)
-    plan = StepPlan.from_arguments(training_args, pair_args.num_pairs)
+    plan = step_plan(pair_args, training_args)
     draw_log = DrawLog(Path(training_args.output_dir) / FILE_NAME, pool, writes=training_args.process_index == 0)
     draw_log.go_on_from(steps_before(checkpoint), plan.draws_per_step)
     trainer = PairTrainer(

@@ -2,7 +2,7 @@
 
 Positions count over all epochs and all processes: optimizer step s is made of the positions from s * B on, B pairs. The
 sampler draws them one after the other; accelerate hands each process its part of the one sequence. What is drawn goes
-by the snapshot in force at its position, and a new snapshot is announced for the first step that nobody has read of.
+by the snapshot in force at its position, and a new snapshot is announced for a step that nobody has read of.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from torch.utils.data import Dataset, Sampler
 
+from rlcode.errors import ConfigError
 from sampling.draws import PairSequence
 from sampling.notebook import ErrorNotebook
 from sampling.pool import PairPool
@@ -39,22 +40,30 @@ class StepPlan:
     draws_per_step: int
     steps_per_epoch: int
     num_steps: int
-    read_ahead: int
-    """Steps of which something was read when a step ends: what accelerate and the workers hold ready."""
+    delay: int
+    """A snapshot that is made when g steps are done counts from step g + `delay` on."""
 
     @classmethod
-    def from_arguments(cls, args: Any, num_pairs: int) -> Self:
-        """Of a run with the `TrainingArguments` `args` and at least `num_pairs` draws in each epoch."""
+    def from_arguments(cls, args: Any, num_pairs: int, delay: int | None = None) -> Self:
+        """Of a run with the `TrainingArguments` `args` and at least `num_pairs` draws in each epoch. Without a `delay`
+        it is the least that can be.
+
+        Raises:
+            ConfigError: more is read ahead than `delay` allows.
+        """
         draws_per_step = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
         steps_per_epoch = math.ceil(num_pairs / draws_per_step)
-        workers = args.dataloader_num_workers
-        # accelerate looks for the end one batch ahead; each worker is given some batches in advance
-        batches_ahead = 1 + workers * (args.dataloader_prefetch_factor or _PREFETCH_FACTOR)
+        least = _steps_ahead(args)
+        if delay is not None and delay < least:
+            raise ConfigError(
+                f"quiz_delay={delay} is too short: with dataloader_num_workers={args.dataloader_num_workers} pairs of "
+                f"{least} steps are read ahead; raise quiz_delay to {least}, or take fewer workers"
+            )
         return cls(
             draws_per_step=draws_per_step,
             steps_per_epoch=steps_per_epoch,
             num_steps=args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * steps_per_epoch),
-            read_ahead=math.ceil(batches_ahead / args.gradient_accumulation_steps),
+            delay=least if delay is None else delay,
         )
 
     @property
@@ -66,9 +75,16 @@ class StepPlan:
         """Of the whole run."""
         return self.draws_per_step * self.num_steps
 
-    def first_unread(self, step: int) -> int:
-        """The first position of a step of which nothing was read yet when `step` steps are done."""
-        return (step + self.read_ahead) * self.draws_per_step
+    def first_after(self, step: int) -> int:
+        """The first position that a snapshot counts for which is made when `step` steps are done."""
+        return (step + self.delay) * self.draws_per_step
+
+
+def _steps_ahead(args: Any) -> int:
+    """Steps of which something was read when a step ends."""
+    # accelerate looks for the end one batch ahead; each worker is given some batches in advance
+    batches = 1 + args.dataloader_num_workers * (args.dataloader_prefetch_factor or _PREFETCH_FACTOR)
+    return math.ceil(batches / args.gradient_accumulation_steps)
 
 
 class PairSampler(Sampler[PlacedDraw]):
@@ -115,12 +131,12 @@ class PairSampler(Sampler[PlacedDraw]):
         self._sequence = self._sequence_by(SnapshotHistory(Snapshot(0, notebook, quiz)))
 
     def announce(self, notebook: ErrorNotebook, quiz: QuizResult) -> Snapshot:
-        """Go by this from the first step on of which nothing was read; `quiz.step` steps are done.
+        """Go by this as soon as the plan says; `quiz.step` steps are done.
 
         Raises:
             RuntimeError: something there was read although it should not have been.
         """
-        snapshot = Snapshot(self.plan.first_unread(quiz.step), notebook, quiz)
+        snapshot = Snapshot(self.plan.first_after(quiz.step), notebook, quiz)
         self._require_unread(snapshot.from_position)
         self.history.announce(snapshot)
         return snapshot

@@ -100,7 +100,7 @@ class Outcome:
 class Quiz(TrainerCallback):
     """Holds a quiz at the start, after every `quiz_steps` optimizer steps and at the end.
 
-    What it shows counts from the first step on of which nothing was read yet; at the start that is the first one. The
+    What it shows counts from a step on of which nothing was read yet; at the start that is the first one. The
     adapter that did best so far is kept, of equal ones the earlier.
     """
 

@@ -77,7 +77,16 @@ def common(tmp_path_factory, random_model: Path, judged_rollouts: Path) -> list[
         # the NLL term is a mean over the tokens of a process, so it is left out where processes are compared
         *("--loss_type", "sigmoid", "--loss_weights", 1.0, "--learning_rate", 2e-4),
         *("--quiz_steps", 3, "--quiz_benchmark_file", folder / "validation.jsonl", "--quiz_generations", 4),
-        *("--quiz_max_completion_length", 16, "--sandbox", "local", "--strategy_options", '{"power": 4}'),
+        *(
+            "--quiz_delay",
+            3,
+            "--quiz_max_completion_length",
+            16,
+            "--sandbox",
+            "local",
+            "--strategy_options",
+            '{"power": 4}',
+        ),
     ]
 
 

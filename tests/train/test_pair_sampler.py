@@ -42,7 +42,7 @@ def pool(judged_rollouts: Path) -> PairPool:
     return build_pair_pool(read_rollouts([judged_rollouts]))
 
 
-PLAN = StepPlan(draws_per_step=8, steps_per_epoch=5, num_steps=15, read_ahead=1)
+PLAN = StepPlan(draws_per_step=8, steps_per_epoch=5, num_steps=15, delay=1)
 
 
 def make_sampler(pool: PairPool, plan: StepPlan = PLAN, seed: int = 0) -> PairSampler:
@@ -80,7 +80,7 @@ def test_a_step_of_all_processes_is_made_of_the_same_positions(pool, processes, 
     )
     alone = StepPlan.from_arguments(args, num_pairs)
     plan = StepPlan(
-        alone.draws_per_step * processes, -(-num_pairs // (alone.draws_per_step * processes)), 10**6, read_ahead=1
+        alone.draws_per_step * processes, -(-num_pairs // (alone.draws_per_step * processes)), 10**6, delay=1
     )
     shards = []
     for process in range(processes):
