@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rlcode.types import Rollout
     from sampling.notebook import ErrorNotebook
     from sampling.pool import PairPool
+    from sampling.strategies.protocol import Strategy
     from train.pair_sampler import StepPlan
     from train.pair_trainer import PairTrainer
 
@@ -71,7 +72,8 @@ def train_dpo(
     from train.policy import leave_together, save_policy
 
     check_arguments(training_args)
-    step_plan(pair_args, training_args)  # refuses what can't be before the rollouts are read
+    step_plan(pair_args, training_args)  # both refuse what can't be before the rollouts are read
+    strategy_of(pair_args)
     output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
     pool, notebook = build_pool(pair_args)
     first_version = 1 + newest_version(policy_args, notebook)
@@ -112,6 +114,17 @@ def step_plan(pair_args: PairArguments, training_args: Any) -> StepPlan:
     return StepPlan.from_arguments(training_args, pair_args.num_pairs, delay)
 
 
+def strategy_of(pair_args: PairArguments) -> Strategy:
+    """The strategy that pairs are drawn by.
+
+    Raises:
+        ConfigError: there is no such strategy, or it has no such options.
+    """
+    from sampling.strategies import make_strategy
+
+    return make_strategy(pair_args.strategy, **cast(dict[str, Any], pair_args.strategy_options))
+
+
 def newest_version(policy_args: PolicyArguments, notebook: ErrorNotebook) -> int:
     """Of all policies that were seen. The start of this run is a policy of its own, the next one; each optimizer step
     makes another."""
@@ -133,13 +146,12 @@ def make_trainer(
     """The trainer with its sampler, as it was when `checkpoint` was written."""
     from transformers import PrinterCallback
 
-    from sampling.strategies import make_strategy
     from train.draw_log import FILE_NAME, DrawLog
     from train.pair_sampler import PairSampler
     from train.pair_trainer import PairTrainer, snapshots_in, steps_before
     from train.policy import load_policy, load_tokenizer
 
-    strategy = make_strategy(pair_args.strategy, **cast(dict[str, Any], pair_args.strategy_options))
+    strategy = strategy_of(pair_args)
     tokenizer = load_tokenizer(model_args)
     check_tokens(pool, tokenizer)
     plan = step_plan(pair_args, training_args)

@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 from rlcode.errors import RunDirectoryError
 from rlcode.run_directory import write_json_lines
 from sampling.pool import ERROR_TYPES, PairPool
+from sampling.strategies.protocol import Draw
 from train.pair_sampler import PlacedDraw
 
 FILE_NAME = "draws.jsonl"
@@ -39,7 +40,8 @@ class DrawLog:
         """Drop what a run that is resumed at `step` draws again, and count on from the rest.
 
         Raises:
-            RunDirectoryError: what was trained on is not what a run with `draws_per_step` has behind it there.
+            RunDirectoryError: what was trained on is not what a run with `draws_per_step` has behind it there, or not
+                of this pool.
         """
         if not self._writes or not (step or self._path.exists()):
             return
@@ -49,9 +51,20 @@ class DrawLog:
                 f"{self._path} does not hold the {step} x {draws_per_step} draws before step {step}: a run goes on "
                 "with as many processes and pairs a step as it was begun with"
             )
+        if not all(self._is_of_this_pool(line) for line in kept):
+            raise RunDirectoryError(
+                f"the pairs in {self._path} are not those of these rollouts: they have changed since the run began; "
+                "restore them, or choose another directory"
+            )
         write_json_lines(self._path, kept)
         self._pairs = {(line["rejected"]["side"], line["chosen"]["side"]) for line in kept}
         self._parts = {line["part"] for line in kept}
+
+    def _is_of_this_pool(self, line: dict[str, Any]) -> bool:
+        chosen, rejected = line["chosen"]["side"], line["rejected"]["side"]
+        if max(chosen, rejected) >= len(self._pool.sides):
+            return False
+        return self._describe(line["step"], PlacedDraw(line["position"], Draw(rejected, chosen, line["part"]))) == line
 
     def take(self, step: int, draws: Sequence[PlacedDraw]) -> None:
         """This process trains on `draws` in `step`, counted from 0."""

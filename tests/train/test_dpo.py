@@ -180,6 +180,8 @@ def test_a_notebook_of_earlier_rounds_is_gone_on_with(tmp_path: Path, judged_rol
         (["--precompute_ref_log_probs", "true"], "precompute_ref_log_probs needs all pairs before training"),
         (["--dataloader_in_order", "false"], "leave it at True"),
         (["--strategy_options", "power"], "strategy_options is not JSON"),
+        (["--strategy", "best"], "no strategy 'best'"),
+        (["--strategy_options", '{"powr": 2}'], "has no option powr; its options are power, floor, cap"),
         (["--quiz_steps", "2", "--dataloader_num_workers", "2"], "raise quiz_delay to 5, or take fewer workers"),
     ],
 )

@@ -227,7 +227,7 @@ def test_a_history_is_loaded_as_it_was_saved(pool: PairPool, judged_rollouts: Pa
         SnapshotHistory.load(tmp_path)
 
 
-def test_the_log_of_draws_is_taken_back_to_the_step_of_a_resume(pool: PairPool, tmp_path: Path):
+def test_the_log_of_draws_is_taken_back_to_the_step_of_a_resume(pool: PairPool, judged_rollouts: Path, tmp_path: Path):
     path, draws = tmp_path / "draws.jsonl", list(make_sampler(pool))
     log = DrawLog(path, pool, writes=True)
     for step in range(3):
@@ -245,6 +245,9 @@ def test_the_log_of_draws_is_taken_back_to_the_step_of_a_resume(pool: PairPool, 
     assert path.read_text().splitlines()[:16] == lines
     with pytest.raises(RunDirectoryError, match="does not hold the 2 x 4 draws before step 2"):
         DrawLog(path, pool, writes=True).go_on_from(2, draws_per_step=4)
+    fewer = build_pair_pool(list(read_rollouts([judged_rollouts]))[5:])
+    with pytest.raises(RunDirectoryError, match="they have changed since the run began"):
+        DrawLog(path, fewer, writes=True).go_on_from(2, draws_per_step=8)
 
 
 def test_shares_of_the_draws_are_those_since_the_last_time_and_counts_those_of_the_run(pool: PairPool, tmp_path: Path):
