@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,15 +25,11 @@ from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
 
 if TYPE_CHECKING:
-    from rlcode.types import Rollout
     from sampling.notebook import ErrorNotebook
     from sampling.pool import PairPool
     from sampling.strategies.protocol import Strategy
     from train.pair_sampler import StepPlan
     from train.pair_trainer import PairTrainer
-
-_CHUNK = 1000
-"""Rollouts that are taken down at once."""
 
 
 def _trl_configs() -> Sequence[type]:
@@ -200,15 +195,8 @@ def build_pool(pair_args: PairArguments) -> tuple[PairPool, ErrorNotebook]:
     if not pair_args.rollouts:
         raise ConfigError("no rollouts: name what `rlcode rollout` wrote with --rollouts")
     notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
-    rollouts = _taken_down(read_rollouts(map(Path, pair_args.rollouts)), notebook)
+    rollouts = notebook.watched(read_rollouts(map(Path, pair_args.rollouts), logprobs=False))
     return build_pair_pool(rollouts, pair_args.pool_options()), notebook
-
-
-def _taken_down(rollouts: Iterator[Rollout], notebook: ErrorNotebook) -> Iterator[Rollout]:
-    """The rollouts as they come, once the notebook has seen them."""
-    while chunk := list(islice(rollouts, _CHUNK)):
-        notebook.observe(chunk)
-        yield from chunk
 
 
 if __name__ == "__main__":
