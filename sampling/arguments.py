@@ -19,12 +19,9 @@ def option(default: Any, help_text: str, **metadata: Any) -> Any:
 
 
 @dataclass
-class ProblemArguments:
-    """Which problems the policy answers, and how it is asked."""
+class PromptArguments:
+    """How the policy is asked."""
 
-    benchmark: str = option("jsonl", "humaneval, mbpp or jsonl")
-    benchmark_file: str | None = option(None, "local file of the benchmark; none takes it from the hub")
-    split: str | None = option(None, "part of the benchmark, where it has parts")
     prompt_style: str = option(
         "auto",
         "completion, chat, few_shot, or auto: chat for instruction models, completion for base models",
@@ -37,6 +34,15 @@ class ProblemArguments:
     def __post_init__(self) -> None:
         PromptFormat.from_arguments(self)  # refuses what does not fit together
         getattr(super(), "__post_init__", lambda: None)()  # of a class that it stands beside: the limits
+
+
+@dataclass
+class ProblemArguments(PromptArguments):
+    """Which problems the policy answers, and how it is asked."""
+
+    benchmark: str = option("jsonl", "humaneval, mbpp or jsonl")
+    benchmark_file: str | None = option(None, "local file of the benchmark; none takes it from the hub")
+    split: str | None = option(None, "part of the benchmark, where it has parts")
 
 
 @dataclass
@@ -109,10 +115,9 @@ class PoolArguments:
 
 
 def add_prompt_options(group: Any) -> None:
-    """The fields of `ProblemArguments` that say how the policy is asked, as options of an argparse group."""
+    """The fields of `PromptArguments` as options of an argparse group."""
     types = {"num_shots": int, "enable_thinking": _switch}
-    named = ("prompt_style", "system_prompt", "num_shots", "enable_thinking")
-    for prompt_field in (one for one in fields(ProblemArguments) if one.name in named):
+    for prompt_field in fields(PromptArguments):
         group.add_argument(
             f"--{prompt_field.name}",
             type=types.get(prompt_field.name, str),

@@ -8,11 +8,19 @@ a run that resumes draws what the undisturbed one would have drawn, from the sam
 from __future__ import annotations
 
 import bisect
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
+from rlcode.errors import DataError
+from rlcode.run_directory import write_json
 from rlcode.types import ErrorType
 from sampling.notebook import ErrorNotebook
+
+HISTORY_FILE = "history.json"
+"""Written last: where it is, the history is whole."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,57 @@ class SnapshotHistory:
         """How many snapshots count at `position`."""
         return bisect.bisect_right(self._snapshots, position, key=lambda snapshot: snapshot.from_position)
 
+    @property
+    def last(self) -> Snapshot:
+        """The one that was announced last, in force or not yet."""
+        return self._snapshots[-1]
+
+    def save(self, directory: Path) -> None:
+        """Write all snapshots into `directory`; `load` gives them back exactly."""
+        for number, snapshot in enumerate(self):
+            snapshot.notebook.save(directory / _notebook_file(number))
+        rows = [
+            {"from_position": snapshot.from_position, "quiz": snapshot.quiz and asdict(snapshot.quiz)}
+            for snapshot in self
+        ]
+        write_json(directory / HISTORY_FILE, rows)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: it is not all there, or damaged.
+        """
+        try:
+            rows = json.loads((directory / HISTORY_FILE).read_text(encoding="utf-8"))
+            snapshots = [
+                Snapshot(
+                    int(row["from_position"]),
+                    ErrorNotebook.load(directory / _notebook_file(number)),
+                    _quiz_from(row["quiz"]),
+                )
+                for number, row in enumerate(rows)
+            ]
+            history = cls(snapshots[0])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise DataError(f"the snapshots in {directory} can't be read: {error!r}") from error
+        for snapshot in snapshots[1:]:
+            history.announce(snapshot)
+        return history
+
     def __len__(self) -> int:
         return len(self._snapshots)
 
     def __iter__(self) -> Iterator[Snapshot]:
         return iter(self._snapshots)
+
+
+def _notebook_file(number: int) -> str:
+    return f"notebook-{number}.json"
+
+
+def _quiz_from(row: dict[str, Any] | None) -> QuizResult | None:
+    if row is None:
+        return None
+    return QuizResult(**{**row, "errors": {ErrorType(name): count for name, count in row["errors"].items()}})

@@ -5,9 +5,20 @@ They live here and not in the scripts, because a type that is defined in a launc
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
-from sampling.arguments import EngineArguments, ProblemArguments, SandboxArguments, option, require
+from rlcode.errors import ConfigError
+from sampling.arguments import (
+    EngineArguments,
+    PoolArguments,
+    ProblemArguments,
+    PromptArguments,
+    SandboxArguments,
+    option,
+    require,
+)
 from sampling.prompt_sampler import PromptSampling
 from train.groups import GroupFilter
 
@@ -20,13 +31,40 @@ class PolicyArguments:
 
 
 @dataclass
-class PairArguments:
-    """Where DPO's pairs come from."""
+class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
+    """What the policy is asked while it is trained, and by what means. The `transformers` engine is the trainer's own
+    model."""
+
+    quiz_steps: int = option(0, "a quiz at the start, every so many optimizer steps and at the end; 0: none")
+    quiz_delay: int = option(
+        1, "a quiz after g steps counts from step g + quiz_delay on (from 0); data loader workers need more than 1"
+    )
+    quiz_benchmark: str = option("jsonl", "validation problems: humaneval, mbpp or jsonl")
+    quiz_benchmark_file: str | None = option(
+        None, "local file of the validation problems; none takes them from the hub"
+    )
+    quiz_split: str | None = option(None, "part of the benchmark, where it has parts")
+    quiz_generations: int = option(1, "completions for each validation problem")
+    quiz_temperature: float = option(1.0, "1 is what the notebook counts elsewhere too; 0 is greedy")
+    quiz_max_completion_length: int = option(512, "in tokens")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.quiz_steps >= 0, "quiz_steps must not be negative; 0 means no quiz")
+        require(self.quiz_delay >= 1, "quiz_delay must be at least 1: pairs of the next step were read already")
+        require(self.quiz_generations >= 1, "quiz_generations must be at least 1")
+        require(self.quiz_temperature >= 0, "quiz_temperature must not be negative; 0 is greedy")
+        require(self.quiz_max_completion_length >= 1, "quiz_max_completion_length must be at least 1")
+
+
+@dataclass
+class PairArguments(PoolArguments, QuizArguments):
+    """Where DPO's pairs come from, and what they go by."""
 
     rollouts: list[str] = option([], "rollout files or directories that `rlcode rollout` wrote")
-    strategy: str = option("frequency", "which failures are drawn: uniform or frequency")
-    strategy_power: float = option(1.0, "frequency only: exponent of an error type's current frequency")
-    num_pairs: int = option(256, "pairs drawn for this run")
+    strategy: str = option("frequency", "which failures are drawn: the name of a strategy in sampling/strategies")
+    strategy_options: dict | str | None = option(None, "the strategy's own options, as a mapping: {power: 2}")
+    num_pairs: int = option(256, "pairs drawn in each epoch; rounded up to whole optimizer steps")
     notebook: str | None = option(None, "error notebook of earlier rounds; these rollouts are added to it")
     reference: str = option(
         "previous_round",
@@ -35,7 +73,19 @@ class PairArguments:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.num_pairs >= 1, "num_pairs must be at least 1")
+        self.strategy_options = _mapping("strategy_options", self.strategy_options)
+
+
+def _mapping(name: str, value: dict | str | None) -> dict[str, Any]:
+    """A mapping from a YAML file as it is, one from the command line as JSON."""
+    try:
+        mapping = json.loads(value) if isinstance(value, str) else value or {}
+    except ValueError as error:
+        raise ConfigError(f"{name} is not JSON: {error}; write for example --{name} '{{\"power\": 2}}'") from error
+    require(isinstance(mapping, dict), f"{name} must be a mapping of option names to values, got {mapping!r}")
+    return mapping
 
 
 @dataclass

@@ -2,9 +2,11 @@
 
     accelerate launch train/dpo.py --config configs/dpo.yaml --rollouts runs/r1
 
-Reads rollouts that `rlcode rollout` wrote, takes them down in the error notebook, draws pairs by the strategy, and
-trains a LoRA adapter on them with TRL. Writes into `output_dir`: `adapter/`, `notebook.json`, `pairs.jsonl`.
-It does not generate, and judges nothing.
+Reads rollouts that `rlcode rollout` or GRPO wrote, takes them down in the error notebook, draws pairs by the strategy
+as training goes on, and trains a LoRA adapter on them with TRL. With `quiz_steps`, the policy answers validation
+problems meanwhile, and draws go by what it gets wrong now. Writes into `output_dir`: `adapter/`, `notebook.json`,
+`draws.jsonl`, `quiz/`, `best_adapter` and TRL's checkpoints. A run that was killed goes on with the same command and
+draws the same pairs.
 """
 
 from __future__ import annotations
@@ -12,17 +14,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError, DataError
-from rlcode.run_directory import open_for_training, write_json_lines
-from sampling.notebook import ErrorNotebook
-from sampling.pool import ERROR_TYPES, PairPool
-from sampling.strategies.protocol import Draw
+from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
+
+if TYPE_CHECKING:
+    from sampling.notebook import ErrorNotebook
+    from sampling.pool import PairPool
+    from sampling.strategies.protocol import Strategy
+    from train.pair_sampler import StepPlan
+    from train.pair_trainer import PairTrainer
 
 
 def _trl_configs() -> Sequence[type]:
@@ -38,7 +45,7 @@ def main(argv: list[str]) -> int:
     with open_for_training(Path(training_args.output_dir), "dpo", [pair_args, policy_args, model_args, training_args]):
         adapter = train_dpo(pair_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":
-        print(f"DPO: adapter in {adapter}, pairs in {adapter.parent / 'pairs.jsonl'}")
+        print(f"DPO: adapter in {adapter}, its pairs in {adapter.parent / 'draws.jsonl'}")
     return 0
 
 
@@ -48,25 +55,108 @@ def train_dpo(
     model_args: Any,
     training_args: Any,
     callbacks: Sequence = (),
+    engine: Any = None,
+    sandbox: Any = None,
 ) -> Path:
-    """Train one round and return the directory of the adapter. With `callbacks`, the trainer prints nothing itself."""
+    """Train one round and return the directory of the adapter.
+
+    `engine` and `sandbox`, where given, serve the quiz and are left open; else new ones are opened as `pair_args` says.
+    With `callbacks`, the trainer prints nothing itself.
+    """
+    from train.pair_trainer import check_arguments, checkpoint_to_resume
+    from train.policy import leave_together, save_policy
+
+    check_arguments(training_args)
+    step_plan(pair_args, training_args)  # both refuse what can't be before the rollouts are read
+    strategy_of(pair_args)
+    output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
+    pool, notebook = build_pool(pair_args)
+    first_version = 1 + newest_version(policy_args, notebook)
+    trainer = make_trainer(pair_args, policy_args, model_args, training_args, pool, notebook, callbacks, checkpoint)
+    with ExitStack() as stack:
+        if pair_args.quiz_steps:
+            from train.quiz import add_quiz
+
+            add_quiz(
+                trainer,
+                pair_args,
+                model_args,
+                first_version=first_version,
+                resumed_from=checkpoint,
+                stack=stack,
+                engine=engine,
+                sandbox=sandbox,
+            )
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    version = first_version + trainer.state.global_step
+    save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
+    if trainer.accelerator.is_main_process:
+        trainer.sampler.history.last.notebook.save(output_dir / "notebook.json")
+    leave_together(trainer)
+    return output_dir / "adapter"
+
+
+def step_plan(pair_args: PairArguments, training_args: Any) -> StepPlan:
+    """Which draws the optimizer steps of this run are made of.
+
+    Raises:
+        ConfigError: more is read ahead than the delay of a quiz allows.
+    """
+    from train.pair_sampler import StepPlan
+
+    delay = pair_args.quiz_delay if pair_args.quiz_steps else None
+    return StepPlan.from_arguments(training_args, pair_args.num_pairs, delay)
+
+
+def strategy_of(pair_args: PairArguments) -> Strategy:
+    """The strategy that pairs are drawn by.
+
+    Raises:
+        ConfigError: there is no such strategy, or it has no such options.
+    """
+    from sampling.strategies import make_strategy
+
+    return make_strategy(pair_args.strategy, **cast(dict[str, Any], pair_args.strategy_options))
+
+
+def newest_version(policy_args: PolicyArguments, notebook: ErrorNotebook) -> int:
+    """Of all policies that were seen. The start of this run is a policy of its own, the next one; each optimizer step
+    makes another."""
+    from sampling.adapters import adapter_version
+
+    return max([*notebook.versions(), adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0])
+
+
+def make_trainer(
+    pair_args: PairArguments,
+    policy_args: PolicyArguments,
+    model_args: Any,
+    training_args: Any,
+    pool: PairPool,
+    notebook: ErrorNotebook,
+    callbacks: Sequence = (),
+    checkpoint: Path | None = None,
+) -> PairTrainer:
+    """The trainer with its sampler, as it was when `checkpoint` was written."""
     from transformers import PrinterCallback
 
-    from sampling.adapters import adapter_version
-    from train.pair_trainer import PairTrainer, pairs_to_dataset
-    from train.policy import checkpoint_to_resume, leave_together, load_policy, load_tokenizer, save_policy
+    from train.draw_log import FILE_NAME, DrawLog
+    from train.pair_sampler import PairSampler
+    from train.pair_trainer import PairTrainer, snapshots_in, steps_before
+    from train.policy import load_policy, load_tokenizer
 
-    if pair_args.reference == "base" and policy_args.adapter and training_args.precompute_ref_log_probs:
-        raise ConfigError(
-            "precompute_ref_log_probs takes --adapter as the reference; leave it out with reference: base"
-        )
-    pool, draws, notebook = draw_training_pairs(pair_args, training_args.seed)
+    strategy = strategy_of(pair_args)
     tokenizer = load_tokenizer(model_args)
     check_tokens(pool, tokenizer)
+    plan = step_plan(pair_args, training_args)
+    draw_log = DrawLog(Path(training_args.output_dir) / FILE_NAME, pool, writes=training_args.process_index == 0)
+    draw_log.go_on_from(steps_before(checkpoint), plan.draws_per_step)
     trainer = PairTrainer(
         model=load_policy(model_args, policy_args.adapter, training_args.seed),
         args=training_args,
-        train_dataset=pairs_to_dataset(pool, draws),
+        sampler=PairSampler(pool, strategy, snapshots_in(checkpoint, notebook), plan, seed=training_args.seed),
+        draw_log=draw_log,
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
@@ -74,19 +164,7 @@ def train_dpo(
         trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
     if callbacks:
         trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
-
-    output_dir = Path(training_args.output_dir)
-    version = 1 + max(
-        adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0,
-        int(pool.sides.policy_version.max()),
-    )
-    save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
-    if trainer.accelerator.is_main_process:
-        notebook.save(output_dir / "notebook.json")
-        write_json_lines(output_dir / "pairs.jsonl", (describe_draw(pool, draw) for draw in draws))
-    leave_together(trainer)
-    return output_dir / "adapter"
+    return trainer
 
 
 def check_tokens(pool: PairPool, tokenizer: Any) -> None:
@@ -103,46 +181,22 @@ def check_tokens(pool: PairPool, tokenizer: Any) -> None:
             )
 
 
-def draw_training_pairs(pair_args: PairArguments, seed: int) -> tuple[PairPool, list[Draw], ErrorNotebook]:
-    """The pool, the pairs of this run and the notebook after its rollouts.
+def build_pool(pair_args: PairArguments) -> tuple[PairPool, ErrorNotebook]:
+    """What pairs are drawn from, and the notebook after its rollouts.
 
     Raises:
-        ConfigError: no rollouts were named, or the strategy is unknown.
+        ConfigError: no rollouts were named.
         DataError: the rollouts can't be read or have no pairs in them.
     """
-    from sampling.draws import PairSequence
     from sampling.notebook import ErrorNotebook
     from sampling.pool import build_pair_pool
-    from sampling.snapshots import Snapshot, SnapshotHistory
     from sampling.store import read_rollouts
-    from sampling.strategies import make_strategy
 
     if not pair_args.rollouts:
         raise ConfigError("no rollouts: name what `rlcode rollout` wrote with --rollouts")
-    options = {"power": pair_args.strategy_power} if pair_args.strategy == "frequency" else {}
-    strategy = make_strategy(pair_args.strategy, **options)
-    rollouts = list(read_rollouts(map(Path, pair_args.rollouts)))
     notebook = ErrorNotebook.load(Path(pair_args.notebook)) if pair_args.notebook else ErrorNotebook()
-    notebook.observe(rollouts)
-    pool = build_pair_pool(rollouts)
-    sequence = PairSequence(
-        pool, strategy, SnapshotHistory(Snapshot(0, notebook)), length=pair_args.num_pairs, seed=seed
-    )
-    return pool, [sequence.draw(position) for position in range(pair_args.num_pairs)], notebook
-
-
-def describe_draw(pool: PairPool, draw: Draw) -> dict[str, Any]:
-    """A drawn pair for people and scripts: what failed how, and which completions its sides are."""
-    sides = pool.sides
-    return {
-        "task_id": sides.task_ids[sides.problem[draw.rejected]],
-        "error_type": ERROR_TYPES[sides.error_type[draw.rejected]],
-        "part": draw.part,
-        **{
-            side: {"index": int(sides.index[at]), "policy_version": int(sides.policy_version[at])}
-            for side, at in (("chosen", draw.chosen), ("rejected", draw.rejected))
-        },
-    }
+    rollouts = notebook.watched(read_rollouts(map(Path, pair_args.rollouts), logprobs=False))
+    return build_pair_pool(rollouts, pair_args.pool_options()), notebook
 
 
 if __name__ == "__main__":

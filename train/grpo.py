@@ -15,7 +15,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +113,7 @@ def open_rollouts(
     from sampling.store import RolloutStore
     from train.groups import GroupFilter
     from train.policy_rollouts import PolicyRollouts
+    from train.policy_sync import open_training_engine, open_training_sandbox
 
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL warns at every start that rollout_func is young
     rank = int(os.environ.get("RANK", "0"))
@@ -122,8 +122,8 @@ def open_rollouts(
     return PolicyRollouts(
         problems=problems,
         prompts=PromptFormat.from_arguments(args),
-        engine=engine or stack.enter_context(_open_engine(args, model_args, tokenizer)),
-        sandbox=sandbox or _open_sandbox(args, stack),
+        engine=engine or stack.enter_context(open_training_engine(args, model_args, tokenizer)),
+        sandbox=sandbox or open_training_sandbox(args, stack),
         extractor=stack.enter_context(Extractor()),
         limits=limits_from(args),
         store=stack.enter_context(RolloutStore(Path(training_args.output_dir), f"-rank{rank}")),
@@ -140,33 +140,6 @@ def open_rollouts(
         group_filter=GroupFilter.from_arguments(args),
         notebook=notebook,
     )
-
-
-def _open_engine(args: GrpoArguments, model_args: Any, tokenizer: Any) -> Any:
-    from sampling.engine import EngineSettings, open_engine
-    from sampling.transformers_engine import TransformersEngine
-
-    base = str(model_args.model_name_or_path)
-    settings = EngineSettings.from_arguments(args)
-    if settings.engine == "transformers":  # the trainer lends it its own model
-        return TransformersEngine(None, tokenizer, base_model=base, batch_size=settings.batch_size)
-    return open_engine(replace(settings, max_lora_rank=max(model_args.lora_r, settings.max_lora_rank)), base)
-
-
-def _open_sandbox(args: GrpoArguments, stack: ExitStack) -> Any:
-    from sandbox.cache import open_cache
-    from sandbox.pool import open_sandbox
-
-    cache = stack.enter_context(open_cache(args.cache))
-    if cache is not None:
-        stack.callback(lambda: print(cache.summary(), file=sys.stderr))
-    return stack.enter_context(
-        open_sandbox(args.sandbox, workers=args.sandbox_workers or _share_of_cores(), cache=cache)
-    )
-
-
-def _share_of_cores() -> int:
-    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 if __name__ == "__main__":

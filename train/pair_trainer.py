@@ -1,37 +1,131 @@
-"""TRL's DPO trainer on pairs that are tokens already, in the order that the sampler drew them."""
+"""TRL's DPO trainer on pairs that are tokens already, drawn by our sampler as training goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import Sampler
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import DPOTrainer
 
-from sampling.pool import PairPool
-from sampling.strategies.protocol import Draw
+from rlcode.errors import ConfigError
+from sampling.notebook import ErrorNotebook
+from sampling.snapshots import HISTORY_FILE, Snapshot, SnapshotHistory
+from train.best_adapter import BestAdapter
+from train.draw_log import DrawLog
+from train.pair_sampler import DrawCollator, PairDataset, PairSampler
+from train.policy import ADAPTER_NAME
 
-
-def pairs_to_dataset(pool: PairPool, draws: Sequence[Draw]) -> Dataset:
-    """One row for each pair, with the token ids as they were sampled: `prompt_ids`, `chosen_ids`, `rejected_ids`."""
-    chosen = pool.rows.select([pool.sides.row[draw.chosen] for draw in draws])
-    rejected = pool.rows.select([pool.sides.row[draw.rejected] for draw in draws])
-    return Dataset.from_dict(
-        {
-            "prompt_ids": list(chosen["prompt_ids"]),
-            "chosen_ids": list(chosen["completion_ids"]),
-            "rejected_ids": list(rejected["completion_ids"]),
-        }
-    )
+SNAPSHOTS = "snapshots"
+"""Where a checkpoint has the snapshots that were announced before it, and the best adapter."""
 
 
 class PairTrainer(DPOTrainer):
-    """Differs from `DPOTrainer` in two ways: it takes tokens as they are (TRL would tokenise the text again and end
-    every completion with EOS, also one that was cut off), and it keeps the order of the data set."""
+    """Differs from `DPOTrainer` in where its pairs come from: `sampler` draws them, and they are token ids as they were
+    sampled (TRL would tokenise the text again and end every completion with EOS, also one that was cut off).
+
+    What was trained on goes to `draw_log`; each checkpoint has the sampler's snapshots in it. `args` must have passed
+    `check_arguments`.
+    """
+
+    def __init__(self, *, args: Any, sampler: PairSampler, draw_log: DrawLog, **kwargs: Any) -> None:
+        # TRL looks at one example and takes nothing but a `datasets.Dataset`; ours goes into its place
+        super().__init__(args=args, train_dataset=sampler.pool.rows.select([0]), **kwargs)
+        self.sampler = sampler
+        self.draw_log = draw_log
+        self.best_adapter: BestAdapter | None = None
+        self.train_dataset = PairDataset(sampler.pool, len(sampler))
+        self.data_collator: Any = DrawCollator(self.data_collator)
+        self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids", "draw"]
+        sampler.epoch = lambda: self.state.global_step // sampler.plan.steps_per_epoch
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
-        return SequentialSampler(self.train_dataset if dataset is None else dataset)
+        return self.sampler
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        self.draw_log.take(self.state.global_step, inputs.pop("draws"))
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        logs.update(self.draw_log.metrics())
+        super().log(logs, start_time)
+
+    def log_apart(self, values: dict[str, float]) -> None:
+        """Log `values` as an entry of their own, without the averages over the steps since the last one."""
+        due = self.control.should_log  # a log that is due comes all the same
+        Trainer.log(self, values)
+        self.control.should_log = due
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        # where the checkpoint has the reference too, in a folder of its own, that one alone was loaded
+        self.model.load_adapter(resume_from_checkpoint, ADAPTER_NAME, is_trainable=True)
+        self.model.set_adapter(ADAPTER_NAME)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self.draw_log.write()
+        super()._save_checkpoint(model, trial)
+        if self.best_adapter is not None:
+            self.best_adapter.save_to(checkpoint / SNAPSHOTS)
+        self.accelerator.wait_for_everyone()  # the snapshots come last: where they are, the checkpoint is whole
+        if self.accelerator.is_main_process:
+            self.sampler.history.save(checkpoint / SNAPSHOTS)
+
+
+def checkpoint_to_resume(args: Any) -> Path | None:
+    """The checkpoint that the configuration names, else the last whole one in the output directory, else none.
+
+    Raises:
+        ConfigError: the named one is no whole checkpoint of DPO.
+    """
+    if args.resume_from_checkpoint:
+        named = Path(args.resume_from_checkpoint)
+        if not _is_whole(named):
+            raise ConfigError(f"{named} is no whole checkpoint of train/dpo.py; name another, or leave it out")
+        return named
+    checkpoints = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return max(filter(_is_whole, checkpoints), key=steps_before, default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    return (checkpoint / SNAPSHOTS / HISTORY_FILE).is_file()
+
+
+def steps_before(checkpoint: Path | None) -> int:
+    """The optimizer steps that were done when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def snapshots_in(checkpoint: Path | None, notebook: ErrorNotebook) -> SnapshotHistory:
+    """The snapshots that were announced before a checkpoint; without one, the first is `notebook`."""
+    return SnapshotHistory.load(checkpoint / SNAPSHOTS) if checkpoint else SnapshotHistory(Snapshot(0, notebook))
+
+
+def check_arguments(args: Any) -> None:
+    """Refuse what does not go together with pairs that are drawn as training goes on.
+
+    Raises:
+        ConfigError: it names the field, and says what to do.
+    """
+    if args.precompute_ref_log_probs:
+        raise ConfigError(
+            "precompute_ref_log_probs needs all pairs before training, and they are drawn as it goes on; leave it out: "
+            "the reference is the policy's own base or its frozen copy, and takes no memory for another model"
+        )
+    accelerator = args.accelerator_config
+    for name, value, wanted in (
+        ("auto_find_batch_size", args.auto_find_batch_size, False),
+        ("ignore_data_skip", args.ignore_data_skip, False),
+        ("dataloader_in_order", args.dataloader_in_order, True),
+        ("train_sampling_strategy", args.train_sampling_strategy, "random"),
+        ("accelerator_config.split_batches", accelerator.split_batches, False),
+        ("accelerator_config.dispatch_batches", accelerator.dispatch_batches or False, False),
+    ):
+        if value != wanted:
+            raise ConfigError(f"{name}={value} would change which pairs are drawn when; leave it at {wanted}")

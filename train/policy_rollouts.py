@@ -10,7 +10,6 @@ that stands in its slots.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,8 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from accelerate.utils import broadcast_object_list, gather_object
-from trl.models import unwrap_model_for_generation
+from accelerate.utils import gather_object
 
 from rlcode.errors import ConfigError
 from rlcode.extraction_worker import Extractor
@@ -35,7 +33,7 @@ from sampling.transformers_engine import TransformersEngine
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
 from train.groups import Group, GroupBatch, GroupFilter
-from train.policy import save_policy
+from train.policy_sync import send_policy, sharing
 
 logger = logging.getLogger(__name__)
 
@@ -206,21 +204,11 @@ class PolicyRollouts:
         step, version = trainer.state.global_step, self.first_version + trainer.state.global_step
         changed, self._synced_step = step != self._synced_step, step
         if isinstance(self.engine, TransformersEngine):
-            self.engine.policy_version = version
-            return _sharing(self.engine, trainer)
+            return sharing(self.engine, trainer, version)
         if changed:
-            self._sync(trainer, version)
+            gap = send_policy(self.engine, trainer, self.adapters, self.base_model, version)
+            trainer._log_metric("policy/logprob_gap", gap)
         return nullcontext()
-
-    def _sync(self, trainer: Any, version: int) -> None:
-        # the first process writes, so all of them load from its directory
-        (path,) = broadcast_object_list([str(self.adapters / f"v{version}")])
-        save_policy(trainer, Path(path), self.base_model, version)
-        gap = self.engine.load_adapter(version, Path(path))
-        trainer._log_metric("policy/logprob_gap", gap)
-        trainer.accelerator.wait_for_everyone()
-        if trainer.accelerator.is_main_process:
-            _keep_only(Path(path))
 
     def _go_on_from(self, version: int, trainer: Any) -> None:
         """A run that resumes from a checkpoint draws again what it drew after it, and remembers what came before."""
@@ -229,29 +217,6 @@ class PolicyRollouts:
         if any(self.store.directory.glob("rollouts*.jsonl")):
             stored = read_rollouts([self.store.directory])
             self.notebook.observe(rollout for rollout in stored if rollout.completion.policy_version < version)
-
-
-class _sharing:  # noqa: N801 - a context manager, read as a verb
-    """Lends the trainer's model to the engine for the time of a `with`."""
-
-    def __init__(self, engine: TransformersEngine, trainer: Any) -> None:
-        self._engine = engine
-        self._unwrapped = unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator)
-
-    def __enter__(self) -> Any:
-        self._engine.model = self._unwrapped.__enter__()
-        return self._engine.model
-
-    def __exit__(self, *exc: Any) -> None:
-        self._engine.model = None
-        self._unwrapped.__exit__(*exc)
-
-
-def _keep_only(adapter: Path) -> None:
-    """Remove the adapters beside it; the one in force stays, for a server that comes back asks for it again."""
-    for other in adapter.parent.iterdir():
-        if other != adapter:
-            shutil.rmtree(other)
 
 
 def _part(items: Sequence[Item], accelerator: Any) -> Sequence[Item]:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainerState
 from trl import DPOConfig, ModelConfig
 
 from rlcode.cli import run_main
 from sampling.notebook import ErrorNotebook
 from train.arguments import PairArguments, PolicyArguments
-from train.dpo import draw_training_pairs, main, train_dpo
-from train.pair_trainer import PairTrainer, pairs_to_dataset
-from train.policy import load_policy, load_tokenizer
+from train.dpo import build_pool, main, make_trainer, train_dpo
+from train.pair_trainer import PairTrainer
 
 
 def dpo_config(output_dir: Path, **options: object) -> DPOConfig:
@@ -41,34 +42,43 @@ def pair_arguments(rollouts: Path, **options: object) -> PairArguments:
 
 
 def trainer(tmp_path: Path, model: Path, rollouts: Path, adapter: Path | None = None, **options: object) -> PairTrainer:
-    pool, draws, _ = draw_training_pairs(pair_arguments(rollouts), seed=0)
-    return PairTrainer(
-        model=load_policy(model_config(model), str(adapter) if adapter else None, 0),
-        args=dpo_config(tmp_path, **options),
-        train_dataset=pairs_to_dataset(pool, draws),
-        processing_class=load_tokenizer(model_config(model)),
+    pair_args, policy_args = pair_arguments(rollouts), PolicyArguments(adapter=str(adapter) if adapter else None)
+    return make_trainer(
+        pair_args, policy_args, model_config(model), dpo_config(tmp_path, **options), *build_pool(pair_args)
     )
 
 
+def tokens_of(batch: dict) -> list[tuple[list[int], list[int]]]:
+    """The chosen and the rejected sequence of each pair of a batch, without padding."""
+    rows = [row[mask.bool()].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    return list(zip(rows[: len(rows) // 2], rows[len(rows) // 2 :], strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
 def test_the_trainer_sees_the_tokens_that_were_sampled_in_the_order_that_was_drawn(
+    tmp_path: Path, random_model: Path, judged_rollouts: Path, workers: int
+):
+    run = trainer(tmp_path, random_model, judged_rollouts, dataloader_num_workers=workers)
+    pool, sequence = run.sampler.pool, list(run.sampler)
+    batches = list(run.get_train_dataloader())
+    assert [placed for batch in batches for placed in batch["draws"]] == sequence
+    for (chosen, rejected), placed in zip(
+        [pair for batch in batches for pair in tokens_of(batch)], sequence, strict=True
+    ):
+        good, bad = (pool.rows[int(pool.sides.row[side])] for side in (placed.draw.chosen, placed.draw.rejected))
+        assert chosen == good["prompt_ids"] + good["completion_ids"]
+        assert rejected == bad["prompt_ids"] + bad["completion_ids"]
+
+
+def test_the_same_pairs_are_drawn_in_whatever_order_rollouts_were_judged(
     tmp_path: Path, random_model: Path, judged_rollouts: Path
 ):
-    pool, draws, _ = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
-    batch = next(iter(trainer(tmp_path, random_model, judged_rollouts).get_train_dataloader()))
-    rows, mask = batch["input_ids"], batch["attention_mask"].bool()
-    for row, draw in enumerate(draws[:4]):
-        chosen, rejected = (pool.rows[int(pool.sides.row[side])] for side in (draw.chosen, draw.rejected))
-        assert rows[row][mask[row]].tolist() == chosen["prompt_ids"] + chosen["completion_ids"]
-        assert rows[row + 4][mask[row + 4]].tolist() == rejected["prompt_ids"] + rejected["completion_ids"]
-
-
-def test_the_same_pairs_are_drawn_in_whatever_order_rollouts_were_judged(tmp_path: Path, judged_rollouts: Path):
     other = tmp_path / "rollouts.jsonl"
     other.write_bytes(b"".join(reversed(judged_rollouts.read_bytes().splitlines(keepends=True))))
-    _, draws, notebook = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
-    _, same_draws, same_notebook = draw_training_pairs(pair_arguments(other), seed=0)
-    assert draws == same_draws
-    assert notebook.frequencies() == same_notebook.frequencies()
+    run, same = (trainer(tmp_path, random_model, rollouts) for rollouts in (judged_rollouts, other))
+    assert list(run.sampler) == list(same.sampler)
+    frequencies, same_frequencies = (one.sampler.history.last.notebook.frequencies() for one in (run, same))
+    assert frequencies == same_frequencies
 
 
 def test_training_raises_the_margin_of_chosen_over_rejected(tmp_path: Path, random_model: Path, judged_rollouts: Path):
@@ -106,7 +116,7 @@ def test_the_nll_term_keeps_the_chosen_programs_likely(tmp_path: Path, random_mo
     assert final["with_nll"] > final["plain"]
 
 
-def test_a_round_writes_adapter_notebook_and_pairs(tmp_path: Path, random_model: Path, judged_rollouts: Path):
+def test_a_round_writes_adapter_notebook_and_draws(tmp_path: Path, random_model: Path, judged_rollouts: Path):
     adapter = train_dpo(
         pair_arguments(judged_rollouts),
         PolicyArguments(),
@@ -116,15 +126,47 @@ def test_a_round_writes_adapter_notebook_and_pairs(tmp_path: Path, random_model:
     assert (adapter / "adapter_model.safetensors").is_file()
     assert not (adapter / "ref").exists()
     assert ErrorNotebook.load(tmp_path / "notebook.json").scored == 40
-    assert len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 16
+    assert len((tmp_path / "draws.jsonl").read_text().splitlines()) == 2 * 4
     metadata = json.loads((adapter / "rlcode_adapter.json").read_text())
-    assert metadata["policy_version"] == 1
+    assert metadata["policy_version"] == 3  # the base is 0, the start of the run 1, and each step adds one
+
+
+class Killed(TrainerCallback):
+    """Ends the run after its third step."""
+
+    def on_step_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("reference", ["previous_round", "base"])
+def test_a_run_on_an_adapter_goes_on_with_the_weights_of_its_checkpoint(
+    tmp_path: Path, random_model: Path, random_adapter: Path, judged_rollouts: Path, reference: str
+):
+    """Trainer loads the frozen copy alone where a checkpoint has one."""
+
+    def train(name: str, *callbacks: TrainerCallback) -> dict:
+        adapter = train_dpo(
+            pair_arguments(judged_rollouts, reference=reference),
+            PolicyArguments(adapter=str(random_adapter)),
+            model_config(random_model),
+            dpo_config(tmp_path / name, save_strategy="steps", save_steps=2),
+            callbacks,
+        )
+        return load_file(adapter / "adapter_model.safetensors")
+
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", Killed())
+    whole, resumed = train("whole"), train("killed")
+    start = load_file(random_adapter / "adapter_model.safetensors")
+    assert max((whole[name] - resumed[name]).abs().max().item() for name in whole) < 1e-6
+    assert max((whole[name] - start[name]).abs().max().item() for name in whole) > 1e-3
 
 
 def test_a_notebook_of_earlier_rounds_is_gone_on_with(tmp_path: Path, judged_rollouts: Path):
-    *_, first = draw_training_pairs(pair_arguments(judged_rollouts), seed=0)
+    _, first = build_pool(pair_arguments(judged_rollouts))
     first.save(tmp_path / "notebook.json")
-    *_, second = draw_training_pairs(pair_arguments(judged_rollouts, notebook=str(tmp_path / "notebook.json")), seed=0)
+    _, second = build_pool(pair_arguments(judged_rollouts, notebook=str(tmp_path / "notebook.json")))
     assert second.scored == 80
 
 
@@ -135,6 +177,12 @@ def test_a_notebook_of_earlier_rounds_is_gone_on_with(tmp_path: Path, judged_rol
         (["--rollouts", "/no/such/place"], "no rollouts at /no/such/place"),
         (["--beta", "large"], "beta"),
         (["--betta", "0.1"], "did you mean '--beta'"),
+        (["--precompute_ref_log_probs", "true"], "precompute_ref_log_probs needs all pairs before training"),
+        (["--dataloader_in_order", "false"], "leave it at True"),
+        (["--strategy_options", "power"], "strategy_options is not JSON"),
+        (["--strategy", "best"], "no strategy 'best'"),
+        (["--strategy_options", '{"powr": 2}'], "has no option powr; its options are power, floor, cap"),
+        (["--quiz_steps", "2", "--dataloader_num_workers", "2"], "raise quiz_delay to 5, or take fewer workers"),
     ],
 )
 def test_bad_input_ends_with_exit_code_2_and_a_message(tmp_path: Path, capsys, arguments: list[str], message: str):

@@ -196,8 +196,8 @@ def dpo_run(tmp_path_factory, half_flat: Run, random_model: Path) -> Path:
 
 
 def test_dpo_draws_its_pairs_from_what_grpo_stored(dpo_run: Path, half_flat: Run):
-    pairs = [json.loads(line) for line in (dpo_run / "pairs.jsonl").read_text().splitlines()]
-    assert len(pairs) == 32
+    pairs = [json.loads(line) for line in (dpo_run / "draws.jsonl").read_text().splitlines()]
+    assert len(pairs) == 2 * 8
     assert {pair["task_id"][:5] for pair in pairs} == {"mixed"}
     assert {pair["error_type"] for pair in pairs} <= {ErrorType.WRONG_ANSWER, ErrorType.NAME, ErrorType.INDEX}
     assert ErrorNotebook.load(dpo_run / "notebook.json").scored == len(half_flat.rollouts)

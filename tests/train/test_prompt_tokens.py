@@ -15,7 +15,7 @@ from sampling.pool import build_pair_pool
 from sampling.rollouts import encode_prompt, make_requests
 from sampling.strategies.protocol import Draw
 from tests.tokenizers import CHATML, SWITCHED, THINKING, WITH_BOS, make_tokenizer
-from train.pair_trainer import PairTrainer, pairs_to_dataset
+from train.pair_sampler import PairDataset, PlacedDraw
 from train.policy_rollouts import PolicyRollouts
 
 CODE = Problem("c", 'def add(a, b):\n    """ Add. """\n', (), entry_point="add")
@@ -44,9 +44,9 @@ def test_pairs_are_trained_on_the_tokens_that_were_sampled_from(prompts: PromptF
     other = [replace(completion, index=1, text="other") for completion in drawn]
     pool = build_pair_pool([*map(passed, drawn), *map(failed, other)])
     draws = [Draw(int(rejected), pool.choose(rejected, np.random.default_rng(0)), "") for rejected in pool.rejected]
-    rows = pairs_to_dataset(pool, draws)
-    prepared = PairTrainer._prepare_dataset(None, rows, make_tokenizer(template), None, "train")
-    assert sorted(prepared["prompt_ids"]) == sorted(list(request.prompt_token_ids) for request in requests)
+    pairs = PairDataset(pool, len(draws))
+    prompt_ids = [pairs[PlacedDraw(position, draw)]["prompt_ids"] for position, draw in enumerate(draws)]
+    assert sorted(prompt_ids) == sorted(list(request.prompt_token_ids) for request in requests)
 
 
 def passed(completion: Completion) -> Rollout:
