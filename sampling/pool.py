@@ -63,6 +63,7 @@ class PairPool:
         self.error_types = sides.error_type[self.rejected]
         self.kinds = sides.kind[self.rejected]
         self.problems = sides.problem[self.rejected]
+        self._tokens = rows.data.column("completion_ids")
         self._pairing = pairing
         self._rule = RULES[options.chosen]
         self._folder = folder
@@ -85,7 +86,7 @@ class PairPool:
 
     def token_ids(self, side: int) -> np.ndarray:
         """The tokens of a side's completion."""
-        return self.rows.data.column("completion_ids")[int(self.sides.row[side])].values.to_numpy()
+        return self._tokens[int(self.sides.row[side])].values.to_numpy()
 
     def to_dataset(self, draws: Iterable[Draw], tokenizer: Any = None) -> Dataset:
         """One row for each drawn pair, with TRL's columns and ours (`sampling.pair_rows.SCHEMA`).
