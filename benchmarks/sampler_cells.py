@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 import os
 import tempfile
 import time
@@ -22,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import datasets
+import numpy as np
 import torch
 import transformers
 from transformers import PrinterCallback
@@ -34,17 +36,18 @@ from eval.pass_at_k import pass_at_k
 from rlcode.extraction_worker import Extractor
 from rlcode.prompts import PromptFormat
 from rlcode.types import PartialLimits, Problem, Rollout
-from sampling.draws import PairSequence
 from sampling.engine import Engine, EngineSettings, SamplingParams, open_engine
 from sampling.notebook import ErrorNotebook
-from sampling.pool import ERROR_TYPES, PairPool, build_pair_pool
+from sampling.pool import PairPool, build_pair_pool
 from sampling.rollouts import key_of, make_requests, roll_out
 from sampling.snapshots import QuizResult, Snapshot, SnapshotHistory
 from sampling.store import read_rollouts, write_rollouts
-from sampling.strategies.protocol import Draw
 from sandbox.cache import open_cache
 from sandbox.pool import open_sandbox
-from train.pair_trainer import PairTrainer, pairs_to_dataset
+from train.draw_log import FILE_NAME as DRAWS
+from train.draw_log import DrawLog
+from train.pair_sampler import PairSampler, StepPlan
+from train.pair_trainer import PairTrainer
 from train.policy import load_policy, load_tokenizer, save_policy
 
 MAX_COMPLETION_LENGTH = 100
@@ -114,24 +117,42 @@ class Run:
             self._round(number, problems[number * budget.problems :][: budget.problems], folder / str(number))
 
     def _round(self, number: int, problems: Sequence[Problem], folder: Path) -> None:
-        cell, arm = self.cell, ARMS[self.cell.arm]
+        arm = ARMS[self.cell.arm]
         folder.mkdir()
         rollouts = self._first_rollouts(problems) if number == 0 else self._rollouts(problems, number)
         quiz, quizzed = self._quiz(number) if arm.quiz else (None, [])
         self.notebook.observe([*rollouts, *quizzed])
         pool = build_pair_pool(rollouts, arm.pool, cache_dir=folder)
-        draws = self._draw(pool, number, Snapshot(0, copy.deepcopy(self.notebook), quiz))
-        self.adapter = train_round(pool, draws, cell, self.base, self.adapter, number + 1, folder)
+        snapshot = Snapshot(0, copy.deepcopy(self.notebook), quiz)
+        trainer = self._trainer(pool, snapshot, number, folder)
+        trainer.train()
+        self.adapter = folder / "adapter"
+        save_policy(trainer, self.adapter, str(self.base), number + 1)
         self.engine.load_adapter(number + 1, self.adapter)
-        self.rounds.append(_round_of(rollouts, quizzed, pool, draws))
+        self.rounds.append(_round_of(rollouts, quizzed, pool, folder / DRAWS))
 
-    def _draw(self, pool: PairPool, number: int, snapshot: Snapshot) -> list[Draw]:
-        """The pairs of a round; arms of one seed and draw have the same random numbers at the same position."""
-        cell = self.cell
-        seed = 1000 * (100 * cell.seed + number) + cell.draw
-        history = SnapshotHistory(snapshot)
-        sequence = PairSequence(pool, ARMS[cell.arm].make(), history, length=cell.budget.pairs, seed=seed)
-        return [sequence.draw(position) for position in range(cell.budget.pairs)]
+    def _trainer(self, pool: PairPool, snapshot: Snapshot, number: int, folder: Path) -> PairTrainer:
+        """The framework's DPO trainer, from the last round's adapter on. Arms of one seed and draw have the same random
+        numbers at the same position."""
+        cell, args = self.cell, training_config(self.cell, folder)
+        model_args = ModelConfig(model_name_or_path=str(self.base), lora_r=16, lora_alpha=32, lora_dropout=0.0)
+        trainer = PairTrainer(
+            model=load_policy(model_args, str(self.adapter) if self.adapter else None, cell.seed),
+            args=args,
+            sampler=PairSampler(
+                pool,
+                ARMS[cell.arm].make(),
+                SnapshotHistory(snapshot),
+                StepPlan.from_arguments(args, cell.budget.pairs),
+                seed=1000 * (100 * cell.seed + number) + cell.draw,
+            ),
+            draw_log=DrawLog(folder / DRAWS, pool, writes=True),
+            processing_class=load_tokenizer(model_args),
+        )
+        if self.adapter is None:
+            trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
+        trainer.remove_callback(PrinterCallback)
+        return trainer
 
     def _first_rollouts(self, problems: Sequence[Problem]) -> list[Rollout]:
         """Those of round one, which all arms of a seed share, from a file."""
@@ -193,25 +214,6 @@ class Run:
         )
 
 
-def train_round(
-    pool: PairPool, draws: Sequence[Draw], cell: Cell, base: Path, adapter: Path | None, version: int, folder: Path
-) -> Path:
-    """One round of the framework's DPO trainer on `draws`, from `adapter` on; the directory of the new adapter."""
-    model_args = ModelConfig(model_name_or_path=str(base), lora_r=16, lora_alpha=32, lora_dropout=0.0)
-    trainer = PairTrainer(
-        model=load_policy(model_args, str(adapter) if adapter else None, cell.seed),
-        args=training_config(cell, folder),
-        train_dataset=pairs_to_dataset(pool, draws),
-        processing_class=load_tokenizer(model_args),
-    )
-    if adapter is None:
-        trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    save_policy(trainer, folder / "adapter", str(base), version)
-    return folder / "adapter"
-
-
 def training_config(cell: Cell, folder: Path) -> DPOConfig:
     """TRL's configuration of one round."""
     losses = OBJECTIVES[cell.objective]
@@ -236,15 +238,16 @@ def training_config(cell: Cell, folder: Path) -> DPOConfig:
     )
 
 
-def _round_of(rollouts: Sequence[Rollout], quizzed: Sequence[Rollout], pool: PairPool, draws: Sequence[Draw]) -> Round:
-    sides = pool.sides
+def _round_of(rollouts: Sequence[Rollout], quizzed: Sequence[Rollout], pool: PairPool, draws_file: Path) -> Round:
+    draws = [json.loads(line) for line in draws_file.read_text(encoding="utf-8").splitlines()]
+    pairs = [(draw["rejected"]["side"], draw["chosen"]["side"]) for draw in draws]
     return Round(
         passed=_pass_share(rollouts),
         error_rates=_error_rates(rollouts),
-        drawn=_shares(str(ERROR_TYPES[sides.error_type[draw.rejected]]) for draw in draws),
-        parts=_shares(draw.part for draw in draws),
-        distinct_pairs=len({(draw.rejected, draw.chosen) for draw in draws}),
-        trained_tokens=int(sum(sides.num_tokens[[draw.rejected, draw.chosen]].sum() for draw in draws)),
+        drawn=_shares(draw["error_type"] for draw in draws),
+        parts=_shares(draw["part"] for draw in draws),
+        distinct_pairs=len(set(pairs)),
+        trained_tokens=int(pool.sides.num_tokens[np.array(pairs)].sum()),
         generated_tokens=sum(len(rollout.completion.token_ids) for rollout in (*rollouts, *quizzed)),
     )
 
