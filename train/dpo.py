@@ -63,7 +63,8 @@ def train_dpo(
     `engine` and `sandbox`, where given, serve the quiz and are left open; else new ones are opened as `pair_args` says.
     With `callbacks`, the trainer prints nothing itself.
     """
-    from train.pair_trainer import check_arguments, checkpoint_to_resume
+    from train.checkpoints import checkpoint_to_resume
+    from train.pair_trainer import check_arguments
     from train.policy import leave_together, save_policy
 
     check_arguments(training_args)
@@ -141,9 +142,10 @@ def make_trainer(
     """The trainer with its sampler, as it was when `checkpoint` was written."""
     from transformers import PrinterCallback
 
+    from train.checkpoints import steps_before
     from train.draw_log import FILE_NAME, DrawLog
     from train.pair_sampler import PairSampler
-    from train.pair_trainer import PairTrainer, snapshots_in, steps_before
+    from train.pair_trainer import PairTrainer, snapshots_in
     from train.policy import load_policy, load_tokenizer
 
     strategy = strategy_of(pair_args)

@@ -6,10 +6,12 @@ from typing import Any
 
 from trl import GRPOTrainer
 
+from train.checkpoints import WholeCheckpoints
 
-class GroupTrainer(GRPOTrainer):
-    """Differs from `GRPOTrainer` in one way: rewards and logs see the prompts of the problems that the rollout function
-    chose (its extra field `prompt`), not those of the data set's rows, which are slots."""
+
+class GroupTrainer(WholeCheckpoints, GRPOTrainer):
+    """Differs from `GRPOTrainer` in its checkpoints, and in what rewards and logs see: the prompts of the problems that
+    the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots."""
 
     def _calculate_rewards(self, inputs: Any, prompts: list[Any], *args: Any, **kwargs: Any) -> Any:
         prompts[:] = [row["prompt"] for row in inputs]  # the very list that TRL logs

@@ -63,9 +63,11 @@ def train_grpo(
     from transformers import PrinterCallback
 
     from rewards.correctness import CorrectnessReward
+    from train.checkpoints import checkpoint_to_resume
     from train.group_trainer import GroupTrainer
-    from train.policy import checkpoint_to_resume, leave_together, load_policy, load_tokenizer, save_policy
+    from train.policy import leave_together, load_policy, load_tokenizer, save_policy
 
+    checkpoint = checkpoint_to_resume(training_args)
     policy = load_policy(model_args, args.adapter, training_args.seed)
     tokenizer = load_tokenizer(model_args)
     with ExitStack() as stack:
@@ -82,7 +84,7 @@ def train_grpo(
         )
         if callbacks:
             trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=checkpoint_to_resume(training_args))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     output_dir = Path(training_args.output_dir)
     version = rollouts.first_version + trainer.state.global_step

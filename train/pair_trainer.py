@@ -7,22 +7,21 @@ from typing import Any
 
 from torch.utils.data import Sampler
 from transformers import Trainer
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import DPOTrainer
 
 from rlcode.errors import ConfigError
 from sampling.notebook import ErrorNotebook
-from sampling.snapshots import HISTORY_FILE, Snapshot, SnapshotHistory
+from sampling.snapshots import Snapshot, SnapshotHistory
 from train.best_adapter import BestAdapter
+from train.checkpoints import WholeCheckpoints
 from train.draw_log import DrawLog
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
-from train.policy import ADAPTER_NAME
 
 SNAPSHOTS = "snapshots"
 """Where a checkpoint has the snapshots that were announced before it, and the best adapter."""
 
 
-class PairTrainer(DPOTrainer):
+class PairTrainer(WholeCheckpoints, DPOTrainer):
     """Differs from `DPOTrainer` in where its pairs come from: `sampler` draws them, and they are token ids as they were
     sampled (TRL would tokenise the text again and end every completion with EOS, also one that was cut off).
 
@@ -61,45 +60,12 @@ class PairTrainer(DPOTrainer):
         Trainer.log(self, values)
         self.control.should_log = due
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        # where the checkpoint has the reference too, in a folder of its own, that one alone was loaded
-        self.model.load_adapter(resume_from_checkpoint, ADAPTER_NAME, is_trainable=True)
-        self.model.set_adapter(ADAPTER_NAME)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+    def save_beside(self, checkpoint: Path) -> None:
         self.draw_log.write()
-        super()._save_checkpoint(model, trial)
         if self.best_adapter is not None:
             self.best_adapter.save_to(checkpoint / SNAPSHOTS)
-        self.accelerator.wait_for_everyone()  # the snapshots come last: where they are, the checkpoint is whole
         if self.accelerator.is_main_process:
             self.sampler.history.save(checkpoint / SNAPSHOTS)
-
-
-def checkpoint_to_resume(args: Any) -> Path | None:
-    """The checkpoint that the configuration names, else the last whole one in the output directory, else none.
-
-    Raises:
-        ConfigError: the named one is no whole checkpoint of DPO.
-    """
-    if args.resume_from_checkpoint:
-        named = Path(args.resume_from_checkpoint)
-        if not _is_whole(named):
-            raise ConfigError(f"{named} is no whole checkpoint of train/dpo.py; name another, or leave it out")
-        return named
-    checkpoints = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-    return max(filter(_is_whole, checkpoints), key=steps_before, default=None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    return (checkpoint / SNAPSHOTS / HISTORY_FILE).is_file()
-
-
-def steps_before(checkpoint: Path | None) -> int:
-    """The optimizer steps that were done when a checkpoint was written; 0 without one."""
-    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
 def snapshots_in(checkpoint: Path | None, notebook: ErrorNotebook) -> SnapshotHistory:

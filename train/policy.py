@@ -7,7 +7,6 @@ from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig
 
 from rlcode.errors import ConfigError, InputError
@@ -84,14 +83,6 @@ def _lora_config(model_args: ModelConfig) -> LoraConfig:
         use_rslora=model_args.use_rslora,
         bias="none",
     )
-
-
-def checkpoint_to_resume(training_args: Any) -> str | None:
-    """What the configuration names, else the last checkpoint in the output directory, else none."""
-    if training_args.resume_from_checkpoint:
-        return str(training_args.resume_from_checkpoint)
-    output_dir = Path(training_args.output_dir)
-    return get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
 
 
 def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:

@@ -19,6 +19,7 @@ from rlcode.run_directory import write_json_lines
 from rlcode.tiny.tasks import SMALL_WORLD, make_problems
 from rlcode.types import to_json
 from sampling.store import read_rollouts
+from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = Path(sys.executable).with_name("accelerate")
@@ -113,7 +114,7 @@ def test_a_killed_run_draws_what_the_undisturbed_one_does(
     line = command(processes, *common, *options, "--output_dir", tmp_path / "killed")
     for draws in kills:
         kill_after_draws(line, tmp_path / "killed", draws)
-        assert list((tmp_path / "killed").glob("checkpoint-*/snapshots/history.json")), "nothing to resume from"
+        assert list((tmp_path / "killed").glob(f"checkpoint-*/{WHOLE}")), "nothing to resume from"
     run(line)
     assert draws_of(tmp_path / "killed") == draws_of(undisturbed)
     one, two = weights(undisturbed), weights(tmp_path / "killed")

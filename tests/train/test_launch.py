@@ -19,6 +19,7 @@ from rlcode.types import Problem, TestCase, TestKind, from_json, to_json
 from sampling.adapters import adapter_version
 from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
+from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = Path(sys.executable).with_name("accelerate")
@@ -120,8 +121,7 @@ def command(script: str, *arguments: object) -> list[str]:
 def kill_after_checkpoint(line: list[str], checkpoint: Path) -> None:
     """Run the command and SIGKILL it as soon as the checkpoint is whole."""
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        # the trainer's state is written last
-        while not (checkpoint / "trainer_state.json").exists() and process.poll() is None:
+        while not (checkpoint / WHOLE).exists() and process.poll() is None:
             time.sleep(0.02)
         process.kill()
     assert not (checkpoint.parent / "adapter").exists(), "it ended before it could be killed"
@@ -136,7 +136,8 @@ def test_a_killed_run_goes_on_and_ends_where_the_undisturbed_one_does(
         common += ["--rollouts", quickstart_run / "dpo-1" / "rollouts.jsonl", "--num_pairs", 48]
     else:
         common += ["--benchmark_file", quickstart_run / "problems" / "train.jsonl", "--max_steps", 5]
-        common += ["--sandbox", "local", "--adapter", quickstart_run / "dpo-1" / "adapter"]
+        # with a beta there is a frozen copy of the adapter, which must not be taken for the one in training
+        common += ["--sandbox", "local", "--adapter", quickstart_run / "dpo-1" / "adapter", "--beta", 0.04]
     whole = command(script, *common, "--output_dir", tmp_path / "whole")
     killed = command(script, *common, "--output_dir", tmp_path / "killed")
     kill_after_checkpoint(killed, tmp_path / "killed" / "checkpoint-2")

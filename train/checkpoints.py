@@ -1,0 +1,61 @@
+"""Checkpoints that a run can go on from, whenever it was killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from rlcode.errors import ConfigError
+from rlcode.run_directory import write_json
+from train.policy import ADAPTER_NAME
+
+WHOLE = "rlcode_checkpoint.json"
+"""Written into a checkpoint last, so one that has it is whole."""
+
+
+class WholeCheckpoints:
+    """For a trainer of TRL's, before it in the list of bases. transformers takes a checkpoint that a kill cut short for
+    a whole one, and where it has the reference's adapter too, in a folder of its own, it loads that one alone."""
+
+    def save_beside(self, checkpoint: Path) -> None:
+        """Write to `checkpoint` what belongs to it and transformers knows nothing of. Every process calls this."""
+
+    def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self.save_beside(checkpoint)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_json(checkpoint / WHOLE, {"step": self.state.global_step})
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        self.model.load_adapter(resume_from_checkpoint, ADAPTER_NAME, is_trainable=True)
+        self.model.set_adapter(ADAPTER_NAME)
+
+
+def checkpoint_to_resume(args: Any) -> Path | None:
+    """The checkpoint that the `TrainingArguments` name, else the last whole one in the output directory, else none.
+
+    Raises:
+        ConfigError: the named one is not whole.
+    """
+    if args.resume_from_checkpoint:
+        named = Path(os.fspath(args.resume_from_checkpoint))
+        if not _is_whole(named):
+            raise ConfigError(f"{named} is no whole checkpoint of one of our scripts; name another, or leave it out")
+        return named
+    checkpoints = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return max(filter(_is_whole, checkpoints), key=steps_before, default=None)
+
+
+def steps_before(checkpoint: Path | None) -> int:
+    """The optimizer steps that were done when a checkpoint was written; 0 without one."""
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    return (checkpoint / WHOLE).is_file()
