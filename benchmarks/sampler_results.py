@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlcode.run_directory import read_json_lines
 from rlcode.tiny.tasks import Split
 from rlcode.types import from_json, to_json
 
@@ -93,7 +93,7 @@ class Measured(NamedTuple):
 def read_results(path: Path) -> list[Measured]:
     """Every measured cell, the first line of each that is there twice; a torn last line is left out."""
     found: dict[Cell, Result] = {}
-    for row in _rows(path):
+    for row in read_json_lines(path):
         cell = from_json(Cell, row["cell"])
         found.setdefault(cell, from_json(Result, row["result"]))
     return [Measured(cell, result) for cell, result in found.items()]
@@ -116,15 +116,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(one) for key, one in value.items()}
     return [_rounded(one) for one in value] if isinstance(value, list) else value
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
 
 
 def _end_last_line(path: Path) -> None:

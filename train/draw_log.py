@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from accelerate.utils import gather_object
 
 from rlcode.errors import RunDirectoryError
-from rlcode.run_directory import write_json_lines
+from rlcode.run_directory import read_json_lines, write_json_lines
 from sampling.pool import ERROR_TYPES, PairPool
 from sampling.strategies.protocol import Draw
 from train.pair_sampler import PlacedDraw
@@ -45,7 +45,7 @@ class DrawLog:
         """
         if not self._writes or not (step or self._path.exists()):
             return
-        kept = [line for line in _whole_lines(self._path) if line["step"] < step]
+        kept = [line for line in read_json_lines(self._path) if line["step"] < step]
         if [line["position"] for line in kept] != list(range(step * draws_per_step)):
             raise RunDirectoryError(
                 f"{self._path} does not hold the {step} x {draws_per_step} draws before step {step}: a run goes on "
@@ -114,13 +114,3 @@ class DrawLog:
                 for name, side in (("chosen", draw.chosen), ("rejected", draw.rejected))
             },
         }
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file that may not be there, and whose end a crash may have torn."""
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
