@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import tempfile
 import time
@@ -33,8 +32,10 @@ from rich.table import Table
 from transformers import TrainerCallback
 from trl import GRPOConfig, ModelConfig
 
+from eval.paired import PairedDifference, holm, paired_difference
 from rlcode.extraction_worker import Extractor
 from rlcode.prompts import PromptFormat
+from rlcode.run_directory import read_json_lines
 from rlcode.tiny.tasks import FULL_WORLD, make_problems
 from rlcode.types import Completion, PartialLimits, Problem, TestCase, TestKind
 from sampling.engine import GenerationRequest, SamplingParams
@@ -113,8 +114,8 @@ def parse_arguments() -> argparse.Namespace:
 def read_cells(path: Path | None, settings: Settings) -> Iterator[dict[str, Any]]:
     """The finished cells of these settings."""
     wanted = json.loads(json.dumps(asdict(settings)))
-    if path is not None and path.exists():
-        yield from (cell for cell in map(json.loads, path.read_text().splitlines()) if cell["settings"] == wanted)
+    if path is not None:
+        yield from (cell for cell in read_json_lines(path) if cell["settings"] == wanted)
 
 
 def write_cell(path: Path | None, cell: dict[str, Any]) -> None:
@@ -257,9 +258,8 @@ def show(cells: Sequence[dict[str, Any]], settings: Settings, arms: Sequence[str
     for budget in settings.budgets:
         table.add_column(f"pass@1 at {budget:,} tokens", justify="right")
         table.add_column("to neither", justify="right")
-    rivals = [arm for arm in arms if arm not in BASELINES]
-    found = {(arm, at): differences(cells, arm, at) for arm in rivals for at in range(len(settings.budgets))}
-    corrected = holm({key: two_sided_p(values) for key, values in found.items() if len(values) > 1})
+    found = differences(cells, [arm for arm in arms if arm not in BASELINES])
+    corrected = dict(zip(found, holm([difference.p for difference in found.values()]), strict=True))
     for arm in arms:
         own = [cell for cell in cells if cell["arm"] == arm]
         if own:
@@ -274,58 +274,31 @@ def row(arm: str, own: Sequence[dict[str, Any]]) -> list[str]:
     return [arm, str(len(own)), f"{flat:.1%}", f"{drawn:.2f}", f"{steps:.0f}"]
 
 
-def points(arm: str, own: Sequence[dict[str, Any]], found: dict, corrected: dict) -> Iterator[str]:
+def points(
+    arm: str, own: Sequence[dict[str, Any]], found: dict[Any, PairedDifference], corrected: dict[Any, float]
+) -> Iterator[str]:
     for at in range(len(own[0]["points"])):
         yield f"{statistics.mean(cell['points'][at]['pass_at_1'] for cell in own):.3f}"
-        values = found.get((arm, at), [])
-        if len(values) < 2:
+        if (arm, at) not in found:
             yield "–"
             continue
-        half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-        yield f"{statistics.mean(values):+.3f} ± {half:.3f} (p {corrected[arm, at]:.2f})"
+        difference = found[arm, at]
+        yield f"{difference.mean:+.3f} ± {difference.half_width:.3f} (p {corrected[arm, at]:.2f})"
 
 
-def differences(cells: Sequence[dict[str, Any]], arm: str, at: int) -> list[float]:
-    """To the mean of the baselines, seed by seed."""
+def differences(cells: Sequence[dict[str, Any]], arms: Sequence[str]) -> dict[Any, PairedDifference]:
+    """To the mean of the baselines, seed by seed, for each arm and budget where two seeds or more can be compared."""
+    budgets = range(len(cells[0]["points"]) if cells else 0)
+    found = {(arm, at): _paired(cells, arm, at) for arm in arms for at in budgets}
+    return {key: paired_difference(*pair) for key, pair in found.items() if len(pair[0]) > 1}
+
+
+def _paired(cells: Sequence[dict[str, Any]], arm: str, at: int) -> tuple[list[float], list[float]]:
+    """The arm's pass@1 and that of the baselines in the mean, for each seed that has both."""
     value = {(cell["arm"], cell["seed"]): cell["points"][at]["pass_at_1"] for cell in cells}
-    seeds = sorted(seed for name, seed in value if name == arm)
-    paired = [(value[arm, s], [value[b, s] for b in BASELINES if (b, s) in value]) for s in seeds]
-    return [own - statistics.mean(baselines) for own, baselines in paired if baselines]
-
-
-def holm(p_values: dict[Any, float]) -> dict[Any, float]:
-    """P-values corrected for their number (Holm, 1979)."""
-    corrected, worst = {}, 0.0
-    for rank, key in enumerate(sorted(p_values, key=lambda key: p_values[key])):
-        worst = max(worst, min(1.0, p_values[key] * (len(p_values) - rank)))
-        corrected[key] = worst
-    return corrected
-
-
-def two_sided_p(values: Sequence[float]) -> float:
-    """Of Student's t for a mean of 0."""
-    spread = statistics.stdev(values)
-    if spread == 0:
-        return 1.0
-    return t_tails(abs(statistics.mean(values)) / spread * math.sqrt(len(values)), len(values) - 1)
-
-
-def t_tails(t: float, df: int) -> float:
-    """The chance of a Student's t beyond ±`t`, by Simpson's rule."""
-    scale = math.gamma((df + 1) / 2) / (math.sqrt(df * math.pi) * math.gamma(df / 2))
-    steps = 2000
-    density = [scale * (1 + (t * i / steps) ** 2 / df) ** (-(df + 1) / 2) for i in range(steps + 1)]
-    inner = density[0] + density[-1] + 4 * sum(density[1:-1:2]) + 2 * sum(density[2:-1:2])
-    return max(0.0, 1 - 2 * inner * t / steps / 3)
-
-
-def t_quantile(df: int) -> float:
-    """The t whose tails have 5 %."""
-    low, high = 0.0, 100.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_tails(middle, df) > 0.05 else (low, middle)
-    return low
+    baselines = {s: [value[b, s] for b in BASELINES if (b, s) in value] for name, s in value if name == arm}
+    seeds = sorted(seed for seed, values in baselines.items() if values)
+    return [value[arm, seed] for seed in seeds], [statistics.mean(baselines[seed]) for seed in seeds]
 
 
 if __name__ == "__main__":

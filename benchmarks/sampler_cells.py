@@ -170,10 +170,8 @@ class Run:
     def _quiz(self, number: int) -> tuple[QuizResult, list[Rollout]]:
         """How the policy does on the validation problems now; the same problems and noise before every round."""
         rollouts = self.roll_out(problems_of("validation", QUIZ_PROBLEMS, self.cell.seed), QUIZ_SAMPLES, seed=1)
-        verdicts = [rollout.verdict for rollout in rollouts if rollout.verdict is not None]
-        errors = Counter(verdict.error_type for verdict in verdicts if verdict.error_type is not None)
         self.quiz_samples += len(rollouts)
-        return QuizResult(self.engine.policy_version, number, len(verdicts), dict(errors)), rollouts
+        return QuizResult.of(rollouts, policy_version=self.engine.policy_version, step=number), rollouts
 
     def roll_out(self, problems: Sequence[Problem], samples: int, seed: int, *, greedy: bool = False) -> list[Rollout]:
         """Judged completions of the policy in force, in the order of the problems."""

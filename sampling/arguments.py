@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -147,6 +148,21 @@ def add_engine_options(group: Any) -> None:
             choices=engine_field.metadata.get("choices"),
             help=f"{engine_field.metadata['help']} (default {default or 'none'})",
         )
+
+
+def strategy_options_from(value: dict | str | None) -> dict[str, Any]:
+    """A strategy's own options: a mapping from a YAML file as it is, one from the command line as JSON.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    example = """a JSON object such as '{"power": 2}'"""
+    try:
+        mapping = json.loads(value) if isinstance(value, str) else value or {}
+    except ValueError as error:
+        raise ConfigError(f"strategy_options is not JSON: {error}; it must be {example}") from error
+    require(isinstance(mapping, dict), f"strategy_options must be {example}, got {mapping!r}")
+    return mapping
 
 
 def add_pool_options(group: Any) -> None:

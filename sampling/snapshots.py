@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from rlcode.errors import DataError
 from rlcode.run_directory import write_json
-from rlcode.types import ErrorType
+from rlcode.types import ErrorType, Rollout
 from sampling.notebook import ErrorNotebook
 
 HISTORY_FILE = "history.json"
@@ -32,6 +33,13 @@ class QuizResult:
     """Optimizer steps before it."""
     samples: int
     errors: Mapping[ErrorType, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rollouts: Iterable[Rollout], *, policy_version: int, step: int) -> Self:
+        """The result of a quiz with these answers."""
+        verdicts = [rollout.verdict for rollout in rollouts if rollout.verdict is not None]
+        errors = Counter(verdict.error_type for verdict in verdicts if verdict.error_type is not None)
+        return cls(policy_version, step, len(verdicts), dict(sorted(errors.items())))
 
     @property
     def pass_at_1(self) -> float:

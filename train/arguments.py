@@ -5,11 +5,8 @@ They live here and not in the scripts, because a type that is defined in a launc
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
-from rlcode.errors import ConfigError
 from sampling.arguments import (
     EngineArguments,
     PoolArguments,
@@ -18,6 +15,7 @@ from sampling.arguments import (
     SandboxArguments,
     option,
     require,
+    strategy_options_from,
 )
 from sampling.prompt_sampler import PromptSampling
 from train.groups import GroupFilter
@@ -75,17 +73,7 @@ class PairArguments(PoolArguments, QuizArguments):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.num_pairs >= 1, "num_pairs must be at least 1")
-        self.strategy_options = _mapping("strategy_options", self.strategy_options)
-
-
-def _mapping(name: str, value: dict | str | None) -> dict[str, Any]:
-    """A mapping from a YAML file as it is, one from the command line as JSON."""
-    try:
-        mapping = json.loads(value) if isinstance(value, str) else value or {}
-    except ValueError as error:
-        raise ConfigError(f"{name} is not JSON: {error}; write for example --{name} '{{\"power\": 2}}'") from error
-    require(isinstance(mapping, dict), f"{name} must be a mapping of option names to values, got {mapping!r}")
-    return mapping
+        self.strategy_options = strategy_options_from(self.strategy_options)
 
 
 @dataclass

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -163,12 +162,10 @@ class Quiz(TrainerCallback):
         if self._examiner is None:
             return None
         rollouts = self._examiner.examine()
-        verdicts = [rollout.verdict for rollout in rollouts if rollout.verdict is not None]
-        errors = Counter(verdict.error_type for verdict in verdicts if verdict.error_type is not None)
         notebook = copy.deepcopy(self._trainer.sampler.history.last.notebook)
         notebook.observe(rollouts)
-        result = QuizResult(version, step, len(verdicts), dict(sorted(errors.items())))
-        return Outcome(result, len(rollouts) - len(verdicts), notebook)
+        result = QuizResult.of(rollouts, policy_version=version, step=step)
+        return Outcome(result, len(rollouts) - result.samples, notebook)
 
     def _earlier(self) -> list[QuizResult]:
         return [snapshot.quiz for snapshot in self._trainer.sampler.history if snapshot.quiz is not None]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlcode.errors import ConfigError, InputError
-from sampling.arguments import PoolArguments, add_pool_options, require
+from rlcode.errors import InputError
+from sampling.arguments import PoolArguments, add_pool_options, require, strategy_options_from
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -127,12 +126,7 @@ def drawn_pairs(pool: PairPool, notebook: ErrorNotebook, arguments: argparse.Nam
     from sampling.snapshots import Snapshot, SnapshotHistory
     from sampling.strategies import make_strategy
 
-    try:
-        strategy = make_strategy(arguments.strategy, **json.loads(arguments.strategy_options))
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ConfigError(
-            f"--strategy_options must be a JSON object such as '{{\"power\": 2}}', got {arguments.strategy_options}"
-        ) from error
+    strategy = make_strategy(arguments.strategy, **strategy_options_from(arguments.strategy_options))
     history = SnapshotHistory(Snapshot(0, notebook))
     sequence = PairSequence(pool, strategy, history, length=arguments.num_pairs, seed=arguments.seed)
     return map(sequence.draw, range(arguments.num_pairs))
