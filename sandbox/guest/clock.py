@@ -1,8 +1,10 @@
 """How much time a program took: the processor time of all its processes, and the time in which it was blocked.
 
 The time in which it could run and waited for a core does not count, so a busy machine changes no verdict. Nor does the
-time for which the judge itself waited for a core when an answer was there. The kernel forgets how long a process was
-delayed when that ends, so a program that runs for longer than a part of its limit is looked at again and again.
+time for which the judge itself waited for a core when an answer was there; nor, up to once the limit, that in which the
+machine held it up: it waited for a disk or a page of memory, or its core was taken from under it. The kernel forgets
+how long a process was delayed when that ends, so a program that runs for longer than a part of its limit is looked at
+again and again.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class _Task:
     """Time in which it could run and waited for a core, up to when it last got one."""
     runs: bool
     """Whether it runs or could run."""
+    is_stuck: bool = False
+    """Whether it waits for a disk or for memory, and no signal could wake it."""
 
 
 class Clock:
@@ -52,6 +56,7 @@ class Clock:
         self._reaped_s = 0.0
         self._lost_s = 0.0
         self._open_s = 0.0
+        self._held_up_s = 0.0
         self._delayed_s = 0.0
         self._delay_so_far_s = 0.0
         self._unborn_s = 0.0
@@ -93,7 +98,8 @@ class Clock:
 
     def consumed_s(self, cpu_s: float = 0.0) -> float:
         """The time that the program took so far. `cpu_s`: processor time that it is known to have used."""
-        delayed_s = self._delayed_s + self._delay_so_far_s + self._lost_delay_s()
+        held_up_s = min(max(self._held_up_s, 0.0), self._limit_s)
+        delayed_s = self._delayed_s + self._delay_so_far_s + self._lost_delay_s() + held_up_s
         return max(cpu_s, self._used_s, self.waited_s - self._unborn_s - delayed_s)
 
     def _look(self) -> None:
@@ -103,14 +109,17 @@ class Clock:
         if not self._seen:
             self._unborn_s = self._looked_s = max(self.waited_s - age_s, 0.0)
         gone = not self._running <= tasks.keys() or reaped_s > self._reaped_s
-        counted_s = self._used_s + self._delayed_s
+        counted_s, delay_so_far_s = self._used_s + self._delayed_s, self._delay_so_far_s
         self._note_delays(tasks)
         self._seen |= tasks
         self._reaped_s = reaped_s
         self._used_s = max(sum(task.used_s for task in tasks.values()) + reaped_s, self._seen_s())
+        open_s = self.waited_s - self._looked_s - (self._used_s + self._delayed_s - counted_s)
+        if self._is_held_up(tasks):
+            self._held_up_s += open_s - (self._delay_so_far_s - delay_so_far_s)
+        else:
+            self._open_s = max(self._open_s + open_s, 0.0)
         self._running = {number for number, task in tasks.items() if task.runs}
-        counted_s = self._used_s + self._delayed_s - counted_s
-        self._open_s = max(self._open_s + self.waited_s - self._looked_s - counted_s, 0.0)
         if gone:
             self._lost_s += self._open_s
         if gone or not self._running:
@@ -118,6 +127,12 @@ class Clock:
         self._looked_s = self.waited_s
         if self._own_delay_s is None:
             self._own_delay_s = _own_delay()
+
+    def _is_held_up(self, tasks: dict[int, _Task]) -> bool:
+        """Whether it is the machine that takes the program's time: nothing of it sleeps, and what is not stuck has been
+        running since the last look."""
+        running = self._running
+        return bool(tasks) and all(task.is_stuck or (task.runs and number in running) for number, task in tasks.items())
 
     def _note_delays(self, tasks: dict[int, _Task]) -> None:
         new = _Task(0.0, 0.0, runs=True)
@@ -187,7 +202,8 @@ def _threads(pid: int) -> Iterator[tuple[int, _Task]]:
         place = f"{pid}/task/{number}"
         counts, stat = _read(f"/proc/{place}/schedstat").split(), _stat(place)
         if len(counts) == 3 and stat:
-            yield int(number), _Task(int(counts[0]) / 1e9, int(counts[1]) / 1e9, runs=stat[0] == "R")
+            state = stat[0]
+            yield int(number), _Task(int(counts[0]) / 1e9, int(counts[1]) / 1e9, state == "R", state == "D")
 
 
 def _own_delay() -> float:

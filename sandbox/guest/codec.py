@@ -187,7 +187,10 @@ class Codec:
             if isinstance(value, base):
                 tagged = write(value)
                 return tagged if tagged is not None else self._opaque(value)
-        late = _LATE.get((type(value).__module__, type(value).__qualname__))
+        package = type(value).__module__.partition(".")[
+            0
+        ]  # `pathlib` keeps its classes in a module below it since 3.13
+        late = _LATE.get((package, type(value).__qualname__))
         if late is not None:
             return {late[0]: late[1](value)}
         if type(value).__module__ == "numpy":
@@ -448,7 +451,7 @@ _RARE: tuple[tuple[type, Callable[[Any], dict[str, Any] | None]], ...] = (
 )
 
 
-# By module and name: what need not be loaded where no value of it is.
+# By package and name: what need not be loaded where no value of it is.
 _LATE: dict[tuple[str, str], tuple[str, Callable[[Any], Any]]] = {
     ("uuid", "UUID"): ("uuid", lambda value: value.hex),
     ("pathlib", "PosixPath"): ("path", str),

@@ -26,6 +26,7 @@ _PROGRAM_ENVIRONMENT = {
     "PYTHONIOENCODING": "utf-8",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONHASHSEED": "0",  # the same program does the same thing each time
+    "LD_BIND_NOW": "1",  # else each process looks up anew what the fork server has not called before
     **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM", "BLIS")},
 }
 

@@ -34,7 +34,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import candidate, kernel, namespaces, seccomp
+from . import candidate, immortal, kernel, namespaces, seccomp
 from .boxes import UNSHARED, UP, Box, ContainerBox, NamespaceBox, pack
 
 CANDIDATE_FD = 3
@@ -221,6 +221,7 @@ def _make_ready() -> None:
         importlib.import_module(name)
     own = {"", os.getcwd(), *os.environ.pop("PYTHONPATH", "").split(os.pathsep)}
     sys.path[:] = [path for path in sys.path if path not in own]
+    os.environ.pop("LD_BIND_NOW", None)  # it was for this process
     sys.argv[:] = ["program.py"]
     _lower(resource.RLIMIT_NOFILE, _MOST_FILES)
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
@@ -247,6 +248,7 @@ def main() -> None:
     candidate.rehearse()
     gc.set_threshold(_GARBAGE_THRESHOLD)
     gc.collect()
+    immortal.freeze()
     gc.freeze()
     gc.disable()
     control.send(UP)

@@ -18,7 +18,7 @@ from sandbox.protocol import Sandbox
 @pytest.fixture(scope="session")
 def base_image() -> str:
     """A base that the engine has, with python3."""
-    return os.environ.get("RLCODE_TEST_BASE", "rlcode-base:bookworm")
+    return os.environ.get("RLCODE_TEST_BASE", "rlcode-base:trixie")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind
+from sandbox.guest import clock
+from sandbox.guest.clock import Clock
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Job
 
@@ -48,3 +50,68 @@ def test_a_program_over_its_limit_is_stopped_however_it_spends_the_time(backend:
     with open_sandbox(backend, workers=1) as sandbox:
         (verdict,) = sandbox.judge([Job(problem, program, Limits(time_s=0.5))])
     assert verdict.error_type is ErrorType.TIMEOUT
+
+
+LIMIT_S, STEP_S = 1.0, 0.025
+
+
+class Machine:
+    """Threads of a program whose every second goes as a test says, and a clock that looks at them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.used_s = 0.0
+        self._states = ""
+        monkeypatch.setattr(clock.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(clock, "_tasks_below", self._tasks)
+        monkeypatch.setattr(clock, "_own_delay", lambda: 0.0)
+        self.clock = Clock(LIMIT_S, root=1)
+        self.clock.resume()
+
+    def spend(self, seconds: float, states: str, used: float = 0.0) -> bool:
+        """Go on for some seconds with a thread in each state, of which the first uses a share `used` of the time;
+        whether the program's time was over before they were."""
+        self._states = states
+        for _ in range(round(seconds / STEP_S)):
+            self.now += STEP_S
+            self.used_s += used * STEP_S
+            self.clock.tick(answered=False)
+            if self.clock.is_over():
+                return True
+        return False
+
+    def _tasks(self, root: int, generations: int) -> tuple[dict[int, clock._Task], float, float]:
+        tasks = {
+            number: clock._Task(self.used_s if number == 0 else 0.0, 0.0, state == "R", state == "D")
+            for number, state in enumerate(self._states)
+        }
+        return tasks, 0.0, self.now - 100.0
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(monkeypatch)
+
+
+def test_waiting_for_the_disk_is_not_the_programs_time(machine: Machine) -> None:
+    assert not machine.spend(0.1, "R", used=1.0)
+    assert not machine.spend(0.9, "D")
+    assert not machine.spend(0.8, "R", used=1.0)
+    assert machine.clock.consumed_s() == pytest.approx(0.9, abs=0.1)
+    assert machine.spend(0.3, "R", used=1.0)
+
+
+def test_a_core_that_is_taken_from_under_a_program_costs_it_nothing(machine: Machine) -> None:
+    assert not machine.spend(1.7, "R", used=0.5)
+    assert machine.clock.consumed_s() == pytest.approx(0.85, abs=0.1)
+    assert machine.spend(0.5, "R", used=0.5)
+
+
+def test_no_program_is_held_up_for_longer_than_its_limit(machine: Machine) -> None:
+    assert not machine.spend(0.9 * LIMIT_S, "D")
+    assert machine.spend(1.3 * LIMIT_S, "D")
+
+
+@pytest.mark.parametrize("states", ["S", "DS", "RS"])
+def test_sleep_is_the_programs_time_whatever_else_goes_on(machine: Machine, states: str) -> None:
+    assert machine.spend(1.2 * LIMIT_S, states)

@@ -209,9 +209,18 @@ def test_a_program_that_takes_two_workers_down_is_forbidden_and_hurts_no_other()
 
 
 def test_programs_that_are_soon_done_travel_together_with_a_bound() -> None:
-    fleet = Fleet()
+    all_are_there = threading.Event()
+
+    def passing_then(worker: FakeWorker, source: str) -> dict[str, Any]:
+        assert all_are_there.wait(30)
+        return passing(worker, source)
+
+    fleet = Fleet(passing_then)
     sources = [str(number) for number in range(200)]
-    judge(fleet, *map(job, sources))
+    with pool(fleet) as judging:
+        futures = [judging.submit(job(source)) for source in sources]
+        all_are_there.set()
+        assert all(future.result(30) for future in futures)
     (worker,) = fleet.made
     assert [request["source"] for request in worker.requests[1:]] == sources
     assert max(worker.together) == MOST_AT_ONCE
