@@ -151,17 +151,21 @@ def add_engine_options(group: Any) -> None:
 
 
 def strategy_options_from(value: dict | str | None) -> dict[str, Any]:
-    """A strategy's own options: a mapping from a YAML file as it is, one from the command line as JSON.
+    """A strategy's own options, as `mapping_from` reads them."""
+    return mapping_from(value, "strategy_options", """'{"power": 2}'""")
+
+
+def mapping_from(value: dict | str | None, name: str, example: str) -> dict[str, Any]:
+    """The mapping of the field `name`: one from a YAML file as it is, one from the command line as JSON.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither; the message shows `example`.
     """
-    example = """a JSON object such as '{"power": 2}'"""
     try:
         mapping = json.loads(value) if isinstance(value, str) else value or {}
     except ValueError as error:
-        raise ConfigError(f"strategy_options is not JSON: {error}; it must be {example}") from error
-    require(isinstance(mapping, dict), f"strategy_options must be {example}, got {mapping!r}")
+        raise ConfigError(f"{name} is not JSON: {error}; it must be a mapping such as {example}") from error
+    require(isinstance(mapping, dict), f"{name} must be a mapping such as {example}, got {mapping!r}")
     return mapping
 
 
