@@ -14,8 +14,9 @@ from train.pair_sampler import StepPlan
 
 
 class ExampleTrainer(WholeCheckpoints, SFTTrainer):
-    """Differs from `SFTTrainer` in its checkpoints, and in what it does to the data: nothing. `examples` has the columns
-    `input_ids` and `labels` as they are trained on (TRL would cut what is longer than `max_length`).
+    """Differs from `SFTTrainer` in its checkpoints, in the order of the data, and in what it does to it: nothing.
+    `examples` has the columns `input_ids` and `labels` as they are trained on (TRL would cut what is longer than
+    `max_length`).
 
     `args` must have passed `check_arguments`.
     """

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset
 
 from rlcode.errors import DataError
@@ -115,9 +116,11 @@ def record_examples(path: Path, rows: Dataset, *, resumed: bool) -> None:
         DataError: a run that goes on would train on other examples than it began with.
     """
     named = rows.select_columns(list(_NAMES)).to_list()
-    lengths = map(len, rows.data.column("input_ids"))
-    lines = (json.dumps({**name, "tokens": tokens}) for name, tokens in zip(named, lengths, strict=True))
-    text = "".join(f"{line}\n" for line in lines)
+    lengths = pc.list_value_length(rows.data.column("input_ids")).to_pylist()
+    lines = ({**name, "tokens": tokens} for name, tokens in zip(named, lengths, strict=True))
+    text = "".join(
+        json.dumps({key: value for key, value in line.items() if value is not None}) + "\n" for line in lines
+    )
     if resumed and path.exists() and path.read_text(encoding="utf-8") != text:
         raise DataError(
             f"the examples are not those that this run began with ({path}): its rollouts or problems were changed "
