@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
-from trl import DPOConfig, GRPOConfig, ModelConfig
+from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
 from rlcode.config import parse_config
 from sampling.arguments import RolloutArguments
-from train.arguments import GrpoArguments, PairArguments, PolicyArguments
+from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CLASSES = {
     "rollout": [RolloutArguments],
     "dpo": [PairArguments, PolicyArguments, ModelConfig, DPOConfig],
+    "sft": [SftArguments, PolicyArguments, ModelConfig, SFTConfig],
     "grpo": [GrpoArguments, ModelConfig, GRPOConfig],
 }
 # parsed here on a machine without a GPU

@@ -1,4 +1,4 @@
-"""Our own fields of the training scripts, beside TRL's `ModelConfig`, `DPOConfig` and `GRPOConfig`.
+"""Our own fields of the training scripts, beside TRL's `ModelConfig`, `DPOConfig`, `SFTConfig` and `GRPOConfig`.
 
 They live here and not in the scripts, because a type that is defined in a launched script is `__main__.X`.
 """
@@ -74,6 +74,41 @@ class PairArguments(PoolArguments, QuizArguments):
         super().__post_init__()
         require(self.num_pairs >= 1, "num_pairs must be at least 1")
         self.strategy_options = strategy_options_from(self.strategy_options)
+
+
+@dataclass
+class SftArguments(PromptArguments, SandboxArguments):
+    """What SFT trains on: passed programs of rollouts, or the reference solutions of problems. How the policy is asked
+    and what judges serve the reference solutions alone; rollouts have their prompts and verdicts."""
+
+    rollouts: list[str] = option([], "rollout files or directories whose passed programs are trained on")
+    max_per_problem: int = option(4, "rollouts only: different programs of a problem at most; 0: all")
+    newest_policy_only: bool = option(False, "rollouts only: none but the programs of the newest policy in them")
+    benchmark: str | None = option(None, "problems whose reference solutions are trained on: humaneval, mbpp or jsonl")
+    benchmark_file: str | None = option(None, "local file of the benchmark (none: jsonl); none takes it from the hub")
+    split: str | None = option(None, "part of the benchmark, where it has parts")
+    verify_references: bool = option(True, "judge the reference solutions first and leave out what does not pass")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.max_per_problem >= 0, "max_per_problem must not be negative; 0 takes all")
+
+    def check_source(self) -> None:
+        """
+        Raises:
+            ConfigError: not exactly one source was named.
+        """
+        problems = self.benchmark or self.benchmark_file
+        require(
+            bool(self.rollouts or problems),
+            "nothing to train on: name what `rlcode rollout` wrote with --rollouts, or problems with reference "
+            "solutions with --benchmark or --benchmark_file",
+        )
+        require(
+            not (self.rollouts and problems),
+            "--rollouts and --benchmark name two sources, and a run has one; train on the reference solutions first, "
+            "then on the rollouts with --adapter",
+        )
 
 
 @dataclass
