@@ -321,9 +321,13 @@ def test_a_reference_solution_that_does_not_pass_is_left_out_and_told(tmp_path: 
         "1 reference solutions of 5 problems; left out: "
         "1 does not begin with its prompt, 1 no reference solution, 1 syntax, 1 wrong_answer"
     )
-    with pytest.raises(DataError, match="no reference solution to train on .*1 wrong_answer"):
-        (tmp_path / "none").mkdir()
-        reference_examples(tmp_path / "none", [wrong], tokenizer, sandbox, prompt_style="completion")
+
+
+def test_problems_of_which_no_reference_solution_is_left_are_refused(tmp_path: Path, tokenizer: Any):
+    without = replace(few_shot.HEADS[0], reference_solution="")
+    with pytest.raises(DataError, match=r"no reference solution to train on .*1 no reference solution"):
+        reference_examples(tmp_path, [without], tokenizer)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_goes_on_takes_the_references_that_it_began_with(tmp_path: Path, tokenizer: Any, sandbox: Sandbox):
@@ -485,7 +489,7 @@ def test_two_processes_that_were_killed_end_at_the_adapter_of_one(
     line += ["--config_file", "configs/accelerate/zero2.yaml", "train/sft.py"]
     line += [part for name, value in values.items() for part in (f"--{name}", str(value))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
-    checkpoint = tmp_path / "out" / "checkpoint-6" / WHOLE
+    checkpoint = tmp_path / "out" / "checkpoint-3" / WHOLE
     with subprocess.Popen(
         line, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
