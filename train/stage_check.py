@@ -19,9 +19,7 @@ def main(argv: list[str]) -> int:
     """
     from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
-    from train.arguments import GrpoArguments, PairArguments, PolicyArguments
-
-    SftArguments = PolicyArguments
+    from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
 
     method, *words = argv
     own, trl = {

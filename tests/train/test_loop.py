@@ -40,7 +40,7 @@ def test_every_problem_has_its_turn_before_one_comes_again() -> None:
     args = arguments(problems_per_round=4)
     ids = [[problem.task_id for problem in problems_of_round(PROBLEMS, number, args)] for number in range(1, 6)]
     assert [len(set(one)) for one in ids] == [4] * 5
-    assert Counter(sum(ids, [])) == {problem.task_id: 2 for problem in PROBLEMS}
+    assert Counter(task_id for one in ids for task_id in one) == {problem.task_id: 2 for problem in PROBLEMS}
     assert ids == [
         [problem.task_id for problem in problems_of_round(PROBLEMS[::-1], number, args)] for number in range(1, 6)
     ]
