@@ -62,7 +62,7 @@ def train_grpo(
     from datasets import Dataset
     from transformers import PrinterCallback
 
-    from rewards.correctness import CorrectnessReward
+    from rewards.composite import CompositeReward
     from train.checkpoints import checkpoint_to_resume
     from train.group_trainer import GroupTrainer
     from train.policy import leave_together, load_policy, load_tokenizer, save_policy
@@ -75,7 +75,7 @@ def train_grpo(
         groups = training_args.generation_batch_size // training_args.num_generations
         trainer = GroupTrainer(
             model=policy,
-            reward_funcs=[CorrectnessReward()],
+            reward_funcs=[CompositeReward.from_arguments(args, training_args.max_completion_length)],
             args=training_args,
             train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
             processing_class=tokenizer,

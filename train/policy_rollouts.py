@@ -113,6 +113,7 @@ class PolicyRollouts:
             "prompt": [build_prompt(problem, self.prompts) for problem in problems],
             "task_id": [problem.task_id for problem in problems],
             "problem": problems,
+            "program": [rollout.program for rollout in rollouts],
             "verdict": [rollout.verdict for rollout in rollouts],
         }
 

@@ -268,3 +268,30 @@ def test_without_filter_and_sampler_each_pass_gives_every_problem_one_group(tmp_
     found = run(tmp_path / "run", random_model, chances, prompt_sampling="uniform", group_filter=False)
     assert Counter(rollout.completion.task_id for rollout in found.rollouts) == dict.fromkeys(chances, G)
     assert found.total("drawn") == GROUPS * STEPS
+
+
+def test_trl_trains_on_the_sum_of_the_terms_and_logs_each(tmp_path: Path, random_model: Path):
+    terms = {"correctness": 1.0, "ladder": 0.5, "length": 0.25}
+    found = run(tmp_path / "run", random_model, HALF_FLAT, reward_terms=terms, ladder={"name": 0.0}, overlong_share=1.0)
+    by_text = {
+        RIGHT: (1.0, 1.0),
+        WRONG[0]: (0.0, 0.4),
+        WRONG[1]: (0.0, 0.0),
+        WRONG[2]: (0.0, 0.3),
+    }
+    tokens = {rollout.completion.text: len(rollout.completion.token_ids) for rollout in found.rollouts}
+    assert len(set(tokens.values())) > 1
+    for step, groups in zip(found.logged, found.trained, strict=True):
+        rows = pd.concat(groups)
+        parts = [(*by_text[text], -tokens[text] / 16) for text in rows["completion"]]
+        expected = [sum(weight * value for weight, value in zip(terms.values(), part, strict=True)) for part in parts]
+        assert rows["composite"].tolist() == pytest.approx(expected)
+        assert step["reward"] == pytest.approx(sum(expected) / len(expected))
+        for name, values in zip(terms, zip(*parts, strict=True), strict=True):
+            assert step[f"reward/{name}"] == pytest.approx(sum(values) / len(values)), name
+
+
+def test_by_default_the_binary_reward_is_logged_by_its_name(half_flat: Run):
+    for step in half_flat.logged:
+        assert step["reward/correctness"] == step["rewards/correctness/mean"] == pytest.approx(step["reward"])
+        assert [name for name in step if name.startswith("reward/")] == ["reward/correctness"]
