@@ -29,9 +29,8 @@ class SplitProblem:
 
 
 def check_share(share: float) -> None:
-    """
-    Raises:
-        ConfigError: `share` can't be the share of tests that are held back.
+    """Raises:
+    ConfigError: `share` can't be the share of tests that are held back.
     """
     if not 0 <= share < 1:
         raise ConfigError(f"held_back_tests must be from 0 to below 1, got {share}; 0 holds nothing back")
