@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rewards.composite import DEFAULT_TERMS, CompositeReward
+from rewards.held_back import check_share
+from rewards.length import SoftOverlong
 from sampling.arguments import (
     EngineArguments,
     PoolArguments,
     ProblemArguments,
     PromptArguments,
     SandboxArguments,
+    mapping_from,
     option,
     require,
     strategy_options_from,
@@ -112,8 +116,34 @@ class SftArguments(PromptArguments, SandboxArguments):
 
 
 @dataclass
-class GrpoArguments(PolicyArguments, ProblemArguments, EngineArguments, SandboxArguments):
-    """Policy, problems, groups, engine and sandbox of GRPO. The `transformers` engine is the trainer's own model."""
+class RewardArguments:
+    """What a completion is worth."""
+
+    reward_terms: dict | str | None = option(
+        DEFAULT_TERMS, "terms of the reward with their weights: correctness, fraction, ladder, length, format"
+    )
+    ladder: dict | str | None = option(
+        None, "ladder only: values by rung or error type that differ from the default: {run: 0.2, timeout: 0}"
+    )
+    overlong_share: float = option(
+        SoftOverlong.share, "length only: last share of max_completion_length, over which the penalty grows to -1"
+    )
+    held_back_tests: float = option(
+        0.0, "share of each problem's tests that the reward leaves out, to watch whether the policy learns the tests"
+    )
+
+    def __post_init__(self) -> None:
+        self.reward_terms = mapping_from("reward_terms", self.reward_terms, '{"correctness": 1, "length": 0.1}')
+        self.ladder = mapping_from("ladder", self.ladder, '{"run": 0.2, "timeout": 0}')
+        CompositeReward.from_arguments(self, max_completion_length=1)  # refuses what can't be
+        check_share(self.held_back_tests)
+        getattr(super(), "__post_init__", lambda: None)()
+
+
+@dataclass
+class GrpoArguments(PolicyArguments, RewardArguments, ProblemArguments, EngineArguments, SandboxArguments):
+    """Policy, reward, problems, groups, engine and sandbox of GRPO. The `transformers` engine is the trainer's own
+    model."""
 
     prompt_sampling: str = option(
         "notebook",

@@ -66,7 +66,7 @@ class LoopArguments:
         return options
 
     def _options(self, stage: str) -> dict[str, Any]:
-        options = mapping_from(getattr(self, stage), stage, "{config: configs/dpo.yaml}")
+        options = mapping_from(stage, getattr(self, stage), '{"config": "configs/dpo.yaml"}')
         for name in options:
             require(name not in TAKEN[stage], f"{stage}: {name} is the loop's own affair; leave it out")
         return options

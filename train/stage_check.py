@@ -22,12 +22,13 @@ def main(argv: list[str]) -> int:
     from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
 
     method, *words = argv
-    own, trl = {
-        "dpo": ([PairArguments, PolicyArguments], [ModelConfig, DPOConfig]),
-        "rft": ([SftArguments, PolicyArguments], [ModelConfig, SFTConfig]),
-        "grpo": ([GrpoArguments], [ModelConfig, GRPOConfig]),
-    }[method]
-    parse_config(own, words, prog=f"options of {method}", others=lambda: trl)
+    own: dict[str, list[type]] = {
+        "dpo": [PairArguments, PolicyArguments],
+        "rft": [SftArguments, PolicyArguments],
+        "grpo": [GrpoArguments],
+    }
+    training = {"dpo": DPOConfig, "rft": SFTConfig, "grpo": GRPOConfig}[method]
+    parse_config(own[method], words, prog=f"options of {method}", others=lambda: [ModelConfig, training])
     return 0
 
 

@@ -48,7 +48,7 @@ def run_stage(command: Sequence[str], directory: Path, name: str) -> None:
     Raises:
         StageFailedError: it ended with another code than 0. LoopStoppedError: a signal came.
     """
-    before = {number: signal.signal(number, _ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.signal(number, _ask) for number in (signal.SIGINT, signal.SIGTERM)}
     process: subprocess.Popen[bytes] | None = None
     try:
         process = subprocess.Popen(command, start_new_session=True)

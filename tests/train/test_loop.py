@@ -62,7 +62,7 @@ def test_options_become_a_command_line_on_which_the_files_come_first() -> None:
         ({"methods": []}, "at least one of dpo"),
         ({"dpo": {"rollouts": ["x"]}}, "dpo: rollouts is the loop's own affair"),
         ({"validation": {"num_samples": 3}}, "validation must name a benchmark"),
-        ({"rollout": "3"}, "rollout must be a mapping"),
+        ({"rollout": "3"}, "rollout must be a JSON object"),
         ({"model": None}, "needs --model"),
         ({"rounds": 0}, "rounds must be at least 1"),
     ],
