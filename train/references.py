@@ -61,7 +61,7 @@ def reference_examples(
     taken = [example for task_id, example in examples.items() if outcomes.get(task_id) in TAKEN]
     counts = Counter(outcomes.values())
     left_out = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if name not in TAKEN)
-    summary = f"{len(taken)} reference solutions of {len(problems)} problems; left out: {left_out or 'none'}"
+    summary = f"reference solutions of {len(taken)} of {len(problems)} problems; left out: {left_out or 'none'}"
     if not taken:
         raise DataError(
             f"no reference solution to train on ({summary}); take problems with reference solutions that pass, "

@@ -231,8 +231,12 @@ def test_what_is_longer_than_max_length_is_left_out_and_not_cut(tmp_path: Path, 
 
 def test_rollouts_without_a_pass_are_refused(tmp_path: Path, tokenizer: Any):
     failed = rollout(tokenizer, "a", "    return ys", ErrorType.NAME)
+    unscored = replace(failed, verdict=None, unscored_reason="the sandbox broke")
+    for rollouts in ([failed], [unscored], [failed, unscored]):
+        with pytest.raises(DataError, match="no program passed that could be trained on"):
+            examples_of(tmp_path, tokenizer, rollouts)
     with pytest.raises(DataError, match="no program passed that could be trained on"):
-        examples_of(tmp_path, tokenizer, [failed])
+        examples_of(tmp_path, tokenizer, [unscored], newest_policy_only=True, max_per_problem=0)
 
 
 def test_rollouts_of_a_model_with_another_tokenizer_are_refused(tmp_path: Path, judged_rollouts: Path):
@@ -318,7 +322,7 @@ def test_a_reference_solution_that_does_not_pass_is_left_out_and_told(tmp_path: 
         unlike.task_id: "does not begin with its prompt",
     }
     assert examples.summary == (
-        "1 reference solutions of 5 problems; left out: "
+        "reference solutions of 1 of 5 problems; left out: "
         "1 does not begin with its prompt, 1 no reference solution, 1 syntax, 1 wrong_answer"
     )
 
