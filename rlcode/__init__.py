@@ -14,9 +14,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Completion": "rlcode.types",
+    "CompositeReward": "rewards.composite",
     "CorrectnessReward": "rewards.correctness",
     "ErrorNotebook": "sampling.notebook",
     "ErrorType": "rlcode.types",
+    "FormatReward": "rewards.format",
+    "FractionReward": "rewards.fraction",
+    "LadderReward": "rewards.ladder",
+    "LengthReward": "rewards.length",
     "Limits": "rlcode.types",
     "Problem": "rlcode.types",
     "Program": "rlcode.types",

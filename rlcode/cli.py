@@ -14,6 +14,7 @@ from rlcode.errors import RlcodeError
 # name: (module with `main(argv) -> exit code`, one line of help)
 COMMANDS = {
     "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
+    "run": ("train.loop", "rounds of rollouts, training and validation, each from the last one's adapter"),
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
     "rollout": ("sampling.main", "write and judge completions, the input of DPO; `rollout show` to look at them"),
     "notebook": ("sampling.commands.notebook", "what the policy gets wrong: error types, trends, worst problems"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,6 +48,17 @@ def parse_config(
         return tuple(parser.parse_args_and_config(argv))
     except (ValueError, argparse.ArgumentError) as error:
         raise ConfigError(f"{prog}: {error}") from error
+
+
+def finite_number(name: str, value: Any) -> float:
+    """`value` as a float, where it is a number.
+
+    Raises:
+        ConfigError: it is none, or not a finite one; `name` says whose it is.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 def _split_config(word: str) -> list[str]:

@@ -81,6 +81,37 @@ class NoCode(StrEnum):
     FAILED = "extraction failed"
 
 
+class Found(StrEnum):
+    """Where a text held its program: what `Program.how` says.
+
+    Of the fenced ones, `BLOCK` is the only block of the text and closed; `as_it_is` marks one that lacks what was
+    wanted (it does not compile, say).
+    """
+
+    CONTINUATION = "continuation"
+    BEHIND_PROSE = "continuation behind prose"
+    CONTINUATION_UP_TO_FENCE = "continuation up to a fence"
+    CONTINUATION_IN_BLOCK = "continuation in a code block"
+    PROGRAM_UP_TO_FENCE = "program up to a fence"
+    BLOCK = "code block"
+    BLOCK_AS_IT_IS = "code block as it is"
+    UNCLOSED_BLOCK = "unclosed code block"
+    UNCLOSED_BLOCK_AS_IT_IS = "unclosed code block as it is"
+    ONE_OF_BLOCKS = "one of several code blocks"
+    ONE_OF_BLOCKS_AS_IT_IS = "one of several code blocks as it is"
+    IN_TEXT = "program in the text"
+    TEXT_AS_IT_IS = "text as it is"
+
+    @classmethod
+    def in_blocks(cls, blocks: list[Block], *, as_it_is: bool = False) -> Found:
+        """What is said of a program that stands in one of `blocks`, which are all that are not empty."""
+        if len(blocks) > 1:
+            return cls.ONE_OF_BLOCKS_AS_IT_IS if as_it_is else cls.ONE_OF_BLOCKS
+        if not blocks[0].closed:
+            return cls.UNCLOSED_BLOCK_AS_IT_IS if as_it_is else cls.UNCLOSED_BLOCK
+        return cls.BLOCK_AS_IT_IS if as_it_is else cls.BLOCK
+
+
 def too_long(text: str, limit: int = MAX_CHARACTERS) -> Program | None:
     """The refusal of a text of more than `limit` characters, which is never parsed; None for any other."""
     if len(text) <= limit:
@@ -111,7 +142,7 @@ def _holds(program: Program, wanted: Wanted) -> bool:
 
 def _extract(text: str, problem: Problem, wanted: Wanted, trim: bool) -> Program:
     if problem.prompt_is_code and compiles(problem.prompt + text):
-        return Program(problem.prompt + text, "continuation")
+        return Program(problem.prompt + text, Found.CONTINUATION)
     after = without_thinking(text)
     if after is None:
         return Program(None, NoCode.THINKING)
@@ -154,8 +185,8 @@ def _leading_program(text: str, blocks: list[Block], problem: Problem, wanted: W
         program = _continued(problem.prompt, code, trim=False)
         whole = compiles(program)
         if (closing and whole) or (nothing_else and (closing or whole)):
-            return Program(program, "continuation up to a fence")
-    return Program(code, "program up to a fence") if closing and defines(code, wanted) else None
+            return Program(program, Found.CONTINUATION_UP_TO_FENCE)
+    return Program(code, Found.PROGRAM_UP_TO_FENCE) if closing and defines(code, wanted) else None
 
 
 def _from_blocks(text: str, blocks: list[Block], problem: Problem, wanted: Wanted) -> Program:
@@ -166,13 +197,13 @@ def _from_blocks(text: str, blocks: list[Block], problem: Problem, wanted: Wante
     whole = _last_whole(blocks, wanted)
     body = next((b for code in reversed(codes) if (b := _as_body(code, problem))), None)
     if whole is not None and (body is None or is_own_answer(whole, wanted)):
-        return Program(with_context(whole, _context(problem, codes), wanted), "code block")
+        return Program(with_context(whole, _context(problem, codes), wanted), Found.in_blocks(filled))
     # plain code whose docstring holds a fence; what stands in fences is one piece, and never cut
     outside = _best(list(code_runs(text, split_at_fence(text)[0].count("\n"))), wanted) if wanted.name else None
     if outside is not None:
-        return Program(with_context(outside, _context(problem, codes), wanted), "program in the text")
+        return Program(with_context(outside, _context(problem, codes), wanted), Found.IN_TEXT)
     if body is not None:
-        return Program(body, "continuation in a code block")
+        return Program(body, Found.CONTINUATION_IN_BLOCK)
     return _likeliest(filled, wanted)
 
 
@@ -240,7 +271,7 @@ def _likeliest(blocks: list[Block], wanted: Wanted) -> Program:
     code = choice[-1].code
     if compiles(code) and not is_program(code):
         return Program(None, NoCode.NO_PYTHON)  # a number or a word: what a program printed
-    return Program(code, "code block as it is")
+    return Program(code, Found.in_blocks(blocks, as_it_is=True))
 
 
 # answers without fences
@@ -248,21 +279,22 @@ def _likeliest(blocks: list[Block], wanted: Wanted) -> Program:
 
 def _from_plain(answer: str, clean: str, problem: Problem, wanted: Wanted, trim: bool) -> Program:
     if _is_body(answer, problem) or (problem.prompt_is_code and compiles(problem.prompt + answer)):
-        return Program(_continued(problem.prompt, answer, trim), "continuation")
+        return Program(_continued(problem.prompt, answer, trim), Found.CONTINUATION)
     text = textwrap.dedent(clean) if clean.lstrip("\n")[:1].isspace() else clean
     text = without_lone_tag(text)
     runs = list(code_runs(text))
     whole = _best(runs, wanted, runs)
     if whole is not None:
-        return Program(with_context(whole, _context(problem, runs), wanted), "program in the text")
+        return Program(with_context(whole, _context(problem, runs), wanted), Found.IN_TEXT)
     body = from_first_indented_line(answer)
     if body is not None and _is_body(body, problem) and compiles(continued := _continued(problem.prompt, body, trim)):
-        return Program(continued, "continuation")
+        return Program(continued, Found.BEHIND_PROSE)
     if problem.prompt_is_code:
         # the text may continue the prompt's docstring or signature, or lack the first indentation
-        return Program(problem.prompt + answer, "continuation") if _is_code(answer) else Program(None, NoCode.NO_PYTHON)
+        kept = Program(problem.prompt + answer, Found.CONTINUATION)
+        return kept if _is_code(answer) else Program(None, NoCode.NO_PYTHON)
     code = from_first_code_line(text)
-    return Program(None, NoCode.NO_PYTHON) if code is None else Program(code, "text as it is")
+    return Program(None, NoCode.NO_PYTHON) if code is None else Program(code, Found.TEXT_AS_IT_IS)
 
 
 def _continued(prompt: str, answer: str, trim: bool) -> str:

@@ -13,9 +13,9 @@ from sampling.pool_options import RULE_NAMES, PoolOptions
 
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
-    """A dataclass field with its help; a list default is copied for each instance."""
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": help_text, **metadata})
+    """A dataclass field with its help; a default that is a list or a mapping is copied for each instance."""
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata={"help": help_text, **metadata})
     return field(default=default, metadata={"help": help_text, **metadata})
 
 
@@ -150,19 +150,23 @@ def add_engine_options(group: Any) -> None:
         )
 
 
-def strategy_options_from(value: dict | str | None) -> dict[str, Any]:
-    """A strategy's own options: a mapping from a YAML file as it is, one from the command line as JSON.
+def mapping_from(name: str, value: dict | str | None, example: str) -> dict[str, Any]:
+    """An option that is a mapping: one from a YAML file as it is, one from the command line as JSON; None is empty.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither; `example` shows how the option `name` looks.
     """
-    example = """a JSON object such as '{"power": 2}'"""
     try:
         mapping = json.loads(value) if isinstance(value, str) else value or {}
     except ValueError as error:
-        raise ConfigError(f"strategy_options is not JSON: {error}; it must be {example}") from error
-    require(isinstance(mapping, dict), f"strategy_options must be {example}, got {mapping!r}")
+        raise ConfigError(f"{name} is not JSON: {error}; it must be a JSON object such as '{example}'") from error
+    require(isinstance(mapping, dict), f"{name} must be a JSON object such as '{example}', got {mapping!r}")
     return mapping
+
+
+def strategy_options_from(value: dict | str | None) -> dict[str, Any]:
+    """A strategy's own options; see `mapping_from`."""
+    return mapping_from("strategy_options", value, '{"power": 2}')
 
 
 def add_pool_options(group: Any) -> None:

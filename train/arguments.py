@@ -1,4 +1,4 @@
-"""Our own fields of the training scripts, beside TRL's `ModelConfig`, `DPOConfig` and `GRPOConfig`.
+"""Our own fields of the training scripts, beside TRL's `ModelConfig`, `DPOConfig`, `SFTConfig` and `GRPOConfig`.
 
 They live here and not in the scripts, because a type that is defined in a launched script is `__main__.X`.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rewards.composite import DEFAULT_TERMS, CompositeReward
+from rewards.held_back import check_share
+from rewards.length import SoftOverlong
 from sampling.arguments import (
     EngineArguments,
     PoolArguments,
     ProblemArguments,
     PromptArguments,
     SandboxArguments,
+    mapping_from,
     option,
     require,
     strategy_options_from,
@@ -77,8 +81,69 @@ class PairArguments(PoolArguments, QuizArguments):
 
 
 @dataclass
-class GrpoArguments(PolicyArguments, ProblemArguments, EngineArguments, SandboxArguments):
-    """Policy, problems, groups, engine and sandbox of GRPO. The `transformers` engine is the trainer's own model."""
+class SftArguments(PromptArguments, SandboxArguments):
+    """What SFT trains on: passed programs of rollouts, or the reference solutions of problems. How the policy is asked
+    and what judges serve the reference solutions alone; rollouts have their prompts and verdicts."""
+
+    rollouts: list[str] = option([], "rollout files or directories whose passed programs are trained on")
+    max_per_problem: int = option(4, "rollouts only: different programs of a problem at most; 0: all")
+    newest_policy_only: bool = option(False, "rollouts only: none but the programs of the newest policy in them")
+    benchmark: str | None = option(None, "problems whose reference solutions are trained on: humaneval, mbpp or jsonl")
+    benchmark_file: str | None = option(None, "local file of the benchmark (none: jsonl); none takes it from the hub")
+    split: str | None = option(None, "part of the benchmark, where it has parts")
+    verify_references: bool = option(True, "judge the reference solutions first and leave out what does not pass")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.max_per_problem >= 0, "max_per_problem must not be negative; 0 takes all")
+
+    def check_source(self) -> None:
+        """
+        Raises:
+            ConfigError: not exactly one source was named.
+        """
+        problems = self.benchmark or self.benchmark_file
+        require(
+            bool(self.rollouts or problems),
+            "nothing to train on: name what `rlcode rollout` wrote with --rollouts, or problems with reference "
+            "solutions with --benchmark or --benchmark_file",
+        )
+        require(
+            not (self.rollouts and problems),
+            "--rollouts and --benchmark name two sources, and a run has one; train on the reference solutions first, "
+            "then on the rollouts with --adapter",
+        )
+
+
+@dataclass
+class RewardArguments:
+    """What a completion is worth."""
+
+    reward_terms: dict | str | None = option(
+        DEFAULT_TERMS, "terms of the reward with their weights: correctness, fraction, ladder, length, format"
+    )
+    ladder: dict | str | None = option(
+        None, "ladder only: values by rung or error type that differ from the default: {run: 0.2, timeout: 0}"
+    )
+    overlong_share: float = option(
+        SoftOverlong.share, "length only: last share of max_completion_length, over which the penalty grows to -1"
+    )
+    held_back_tests: float = option(
+        0.0, "share of each problem's tests that the reward leaves out, to watch whether the policy learns the tests"
+    )
+
+    def __post_init__(self) -> None:
+        self.reward_terms = mapping_from("reward_terms", self.reward_terms, '{"correctness": 1, "length": 0.1}')
+        self.ladder = mapping_from("ladder", self.ladder, '{"run": 0.2, "timeout": 0}')
+        CompositeReward.from_arguments(self, max_completion_length=1)  # refuses what can't be
+        check_share(self.held_back_tests)
+        getattr(super(), "__post_init__", lambda: None)()
+
+
+@dataclass
+class GrpoArguments(PolicyArguments, RewardArguments, ProblemArguments, EngineArguments, SandboxArguments):
+    """Policy, reward, problems, groups, engine and sandbox of GRPO. The `transformers` engine is the trainer's own
+    model."""
 
     prompt_sampling: str = option(
         "notebook",

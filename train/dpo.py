@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
-from rlcode.errors import ConfigError, DataError
+from rlcode.errors import ConfigError
 from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
 
@@ -146,11 +146,11 @@ def make_trainer(
     from train.draw_log import FILE_NAME, DrawLog
     from train.pair_sampler import PairSampler
     from train.pair_trainer import PairTrainer, snapshots_in
-    from train.policy import load_policy, load_tokenizer
+    from train.policy import check_tokens, load_policy, load_tokenizer
 
     strategy = strategy_of(pair_args)
     tokenizer = load_tokenizer(model_args)
-    check_tokens(pool, tokenizer)
+    check_tokens(pool.rows, tokenizer)
     plan = step_plan(pair_args, training_args)
     draw_log = DrawLog(Path(training_args.output_dir) / FILE_NAME, pool, writes=training_args.process_index == 0)
     draw_log.go_on_from(steps_before(checkpoint), plan.draws_per_step)
@@ -167,20 +167,6 @@ def make_trainer(
     if callbacks:
         trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def check_tokens(pool: PairPool, tokenizer: Any) -> None:
-    """Make sure that the tokens of the rollouts are this tokenizer's.
-
-    Raises:
-        DataError: they say something else than their text: the rollouts are of another model.
-    """
-    for row in pool.rows.select(range(min(8, len(pool.rows)))):
-        if not tokenizer.decode(row["completion_ids"], skip_special_tokens=True).startswith(row["text"]):
-            raise DataError(
-                f"the tokens of completion {row['index']} of task {row['task_id']} are not its text in this "
-                "model's tokenizer; the rollouts must come from the model that is trained"
-            )
 
 
 def build_pool(pair_args: PairArguments) -> tuple[PairPool, ErrorNotebook]:

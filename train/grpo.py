@@ -62,7 +62,7 @@ def train_grpo(
     from datasets import Dataset
     from transformers import PrinterCallback
 
-    from rewards.correctness import CorrectnessReward
+    from rewards.composite import CompositeReward
     from train.checkpoints import checkpoint_to_resume
     from train.group_trainer import GroupTrainer
     from train.policy import leave_together, load_policy, load_tokenizer, save_policy
@@ -75,7 +75,7 @@ def train_grpo(
         groups = training_args.generation_batch_size // training_args.num_generations
         trainer = GroupTrainer(
             model=policy,
-            reward_funcs=[CorrectnessReward()],
+            reward_funcs=[CompositeReward.from_arguments(args, training_args.max_completion_length)],
             args=training_args,
             train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
             processing_class=tokenizer,
@@ -108,12 +108,14 @@ def open_rollouts(
     stack: ExitStack,
 ) -> Any:
     """The rollout function with what it needs; what is opened here is closed by `stack`."""
+    from rewards.held_back import split_problems
     from rlcode.extraction_worker import Extractor
     from sampling.adapters import adapter_version
     from sampling.notebook import ErrorNotebook
     from sampling.prompt_sampler import PromptSampler, PromptSampling
     from sampling.store import RolloutStore
     from train.groups import GroupFilter
+    from train.held_back import HeldBackTests
     from train.policy_rollouts import PolicyRollouts
     from train.policy_sync import open_training_engine, open_training_sandbox
 
@@ -121,8 +123,10 @@ def open_rollouts(
     rank = int(os.environ.get("RANK", "0"))
     notebook = ErrorNotebook.load(Path(args.notebook)) if args.notebook else ErrorNotebook()
     earlier = [*notebook.versions(), adapter_version(Path(args.adapter)) if args.adapter else 0]
+    splits = split_problems(problems, args.held_back_tests, training_args.seed)
     return PolicyRollouts(
-        problems=problems,
+        problems=[split.shown for split in splits],
+        held_back=HeldBackTests(split.held_back for split in splits if split.held_back),
         prompts=PromptFormat.from_arguments(args),
         engine=engine or stack.enter_context(open_training_engine(args, model_args, tokenizer)),
         sandbox=sandbox or open_training_sandbox(args, stack),

@@ -14,6 +14,7 @@ from sampling.notebook import ErrorNotebook
 from sampling.snapshots import Snapshot, SnapshotHistory
 from train.best_adapter import BestAdapter
 from train.checkpoints import WholeCheckpoints
+from train.data_order import check_data_order
 from train.draw_log import DrawLog
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
 
@@ -84,14 +85,4 @@ def check_arguments(args: Any) -> None:
             "precompute_ref_log_probs needs all pairs before training, and they are drawn as it goes on; leave it out: "
             "the reference is the policy's own base or its frozen copy, and takes no memory for another model"
         )
-    accelerator = args.accelerator_config
-    for name, value, wanted in (
-        ("auto_find_batch_size", args.auto_find_batch_size, False),
-        ("ignore_data_skip", args.ignore_data_skip, False),
-        ("dataloader_in_order", args.dataloader_in_order, True),
-        ("train_sampling_strategy", args.train_sampling_strategy, "random"),
-        ("accelerator_config.split_batches", accelerator.split_batches, False),
-        ("accelerator_config.dispatch_batches", accelerator.dispatch_batches or False, False),
-    ):
-        if value != wanted:
-            raise ConfigError(f"{name}={value} would change which pairs are drawn when; leave it at {wanted}")
+    check_data_order(args)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from trl import ModelConfig
 
-from rlcode.errors import ConfigError, InputError
+from rlcode.errors import ConfigError, DataError, InputError
 from rlcode.types import to_json
 from sampling.adapters import check_adapter, write_adapter_metadata
 from sampling.identity import PolicyRecord, record_policy
@@ -33,6 +34,21 @@ def load_tokenizer(model_args: ModelConfig) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def check_tokens(rows: Dataset, tokenizer: Any) -> None:
+    """Make sure that the tokens of stored completions are this tokenizer's, by the first few `rows` of a
+    `SideCollector`.
+
+    Raises:
+        DataError: they say something else than their text: the rollouts are of another model.
+    """
+    for row in rows.select(range(min(8, len(rows)))):
+        if not tokenizer.decode(row["completion_ids"], skip_special_tokens=True).startswith(row["text"]):
+            raise DataError(
+                f"the tokens of completion {row['index']} of task {row['task_id']} are not its text in this "
+                "model's tokenizer; the rollouts must come from the model that is trained"
+            )
 
 
 def load_policy(model_args: ModelConfig, adapter: str | None, seed: int) -> PeftModel:

@@ -33,6 +33,7 @@ from sampling.transformers_engine import TransformersEngine
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
 from train.groups import Group, GroupBatch, GroupFilter
+from train.held_back import HeldBackTests
 from train.policy_sync import send_policy, sharing
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class PolicyRollouts:
     group_filter: GroupFilter
     notebook: ErrorNotebook
     """What is known before the run; everything that is drawn is added to it, by each process alike."""
+    held_back: HeldBackTests = field(default_factory=lambda: HeldBackTests(()))
+    """Tests that `problems` do not have: they decide nothing, and are watched."""
 
     def __post_init__(self) -> None:
         self.prompts = self.prompts.for_model(self.engine.tokenizer)
@@ -113,6 +116,7 @@ class PolicyRollouts:
             "prompt": [build_prompt(problem, self.prompts) for problem in problems],
             "task_id": [problem.task_id for problem in problems],
             "problem": problems,
+            "program": [rollout.program for rollout in rollouts],
             "verdict": [rollout.verdict for rollout in rollouts],
         }
 
@@ -141,11 +145,13 @@ class PolicyRollouts:
         """A group of each problem: this process does its part, and gets the parts of the others."""
         requests = list(self._requests(problems, trainer.num_generations))
         completions = self.engine.generate(_part(requests, trainer.accelerator), self._params(trainer))
-        rollouts = gather_object(list(self._judged(completions)))
+        own = list(self._judged(completions))
+        rollouts = gather_object(own)
         # a refill may be so small that one lost sample is a large share of it: it counts as if it were a whole batch
         share = UnscoredShare(self.max_unscored_share, max(len(rollouts), trainer.args.generation_batch_size))
         for rollout in rollouts:
             share.count(rollout.unscored_reason)
+        self._check_held_back(own, share)
         self.notebook.observe(rollouts)
         by_key = {key_of(rollout.completion): rollout for rollout in rollouts}
         drawn = iter([by_key[key_of(request)] for request in requests])
@@ -172,13 +178,25 @@ class PolicyRollouts:
             self.store.append(rollout)
             yield rollout
 
+    def _check_held_back(self, own: Sequence[Rollout], share: UnscoredShare) -> None:
+        """Judge what this process drew against the held-back tests, and count what all processes found."""
+        if not self.held_back:
+            return
+        found = self.held_back.check(own, sandbox=self.sandbox, extractor=self.extractor, limits=self.limits)
+        checks = gather_object(found)
+        for check in checks:
+            share.count(check.unscored_reason)
+        self.held_back.count(checks)
+
     def _tell(self, batch: GroupBatch, trainer: Any) -> None:
-        """Log what became of the groups, and say once that some were trained on that teach little."""
+        """Log what became of the groups and the held-back tests, and say once that some groups were trained on that
+        teach little."""
         metrics = batch.metrics()
-        for name, value in metrics.items():
+        step, is_main = trainer.state.global_step, trainer.accelerator.is_main_process
+        for name, value in {**metrics, **self.held_back.end_batch(step, may_warn=is_main)}.items():
             trainer._log_metric(name, float(value))
-        if batch.short and not self._groups["short"] and trainer.accelerator.is_main_process:
-            logger.warning("step %d: %s", trainer.state.global_step, _shortage(metrics, batch.size))
+        if batch.short and not self._groups["short"] and is_main:
+            logger.warning("step %d: %s", step, _shortage(metrics, batch.size))
         self._groups.update(drawn=len(batch.drawn), trained=batch.size, short=batch.short)
 
     def describe_groups(self) -> str:
@@ -217,6 +235,8 @@ class PolicyRollouts:
         if any(self.store.directory.glob("rollouts*.jsonl")):
             stored = read_rollouts([self.store.directory])
             self.notebook.observe(rollout for rollout in stored if rollout.completion.policy_version < version)
+        if self.held_back:
+            self.held_back.go_on_from(trainer.state.log_history)
 
 
 def _part(items: Sequence[Item], accelerator: Any) -> Sequence[Item]:

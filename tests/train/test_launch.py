@@ -188,7 +188,7 @@ def test_an_unknown_key_of_a_configuration_ends_the_script_with_exit_code_2(tmp_
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("script", ["dpo", "grpo"])
+@pytest.mark.parametrize("script", ["sft", "dpo", "grpo"])
 def test_help_is_instant_and_shows_our_fields(script: str):
     code = f"""
 import runpy, sys

@@ -8,6 +8,7 @@ import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,8 +20,21 @@ import pytest
 from transformers import AutoTokenizer
 from trl import DPOConfig, GRPOConfig, ModelConfig
 
+from rewards.held_back import HeldBackCheck, split_tests
+from rlcode.extraction_worker import Extractor
 from rlcode.prompts import PromptFormat
-from rlcode.types import Completion, ErrorType, Problem, Rollout, TestCase, TestKind
+from rlcode.types import (
+    Completion,
+    ErrorType,
+    PartialLimits,
+    Problem,
+    Program,
+    Rollout,
+    TestCase,
+    TestKind,
+    Unscored,
+    Verdict,
+)
 from sampling.engine import GenerationRequest, SamplingParams, request_seed
 from sampling.notebook import ErrorNotebook
 from sampling.prompt_sampler import PromptSampler, PromptSampling
@@ -29,6 +43,7 @@ from sandbox.pool import open_sandbox
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments
 from train.dpo import train_dpo
 from train.grpo import train_grpo
+from train.held_back import HeldBackTests
 from train.policy_rollouts import PolicyRollouts
 
 G, GROUPS, STEPS = 8, 8, 4
@@ -65,8 +80,8 @@ class ScriptedEngine:
             )
 
 
-def problem(task_id: str) -> Problem:
-    tests = (TestCase(TestKind.ASSERTS, code="assert solve() == 1"),)
+def problem(task_id: str, *more: str) -> Problem:
+    tests = tuple(TestCase(TestKind.ASSERTS, code=code) for code in ("assert solve() == 1", *more))
     return Problem(task_id, f"def solve():  # {task_id}\n", tests, entry_point="solve")
 
 
@@ -87,13 +102,21 @@ def model_config(model: Path) -> ModelConfig:
     return ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0)
 
 
-def run(path: Path, model: Path, chances: dict[str, float], **options: Any) -> Run:
+def run(
+    path: Path,
+    model: Path,
+    chances: dict[str, float],
+    *,
+    steps: int = STEPS,
+    problems: Iterable[Problem] | None = None,
+    **options: Any,
+) -> Run:
     args = GrpoArguments(prompt_style="completion", **options)
     training = GRPOConfig(
         output_dir=str(path),
         num_generations=G,
         per_device_train_batch_size=G * GROUPS,
-        max_steps=STEPS,
+        max_steps=steps,
         beta=0.0,
         max_completion_length=16,
         learning_rate=1e-4,
@@ -104,22 +127,22 @@ def run(path: Path, model: Path, chances: dict[str, float], **options: Any) -> R
         gradient_checkpointing=False,
         report_to="none",
         save_strategy="steps",
-        save_steps=STEPS,
+        save_steps=steps,
         disable_tqdm=True,
     )
     with open_sandbox("local", 2) as sandbox:
         train_grpo(
             *(args, model_config(model), training),
-            [problem(task_id) for task_id in chances],
+            list(problems or map(problem, chances)),
             engine=ScriptedEngine(model, chances),
             sandbox=sandbox,
         )
-    state = json.loads((path / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+    state = json.loads((path / f"checkpoint-{steps}" / "trainer_state.json").read_text())
     return Run(
         path,
         list(read_rollouts([path])),
         [entry for entry in state["log_history"] if "groups/drawn" in entry],
-        [groups_of(path / "completions" / f"completions_{step:05d}.parquet") for step in range(1, STEPS + 1)],
+        [groups_of(path / "completions" / f"completions_{step:05d}.parquet") for step in range(1, steps + 1)],
     )
 
 
@@ -268,3 +291,94 @@ def test_without_filter_and_sampler_each_pass_gives_every_problem_one_group(tmp_
     found = run(tmp_path / "run", random_model, chances, prompt_sampling="uniform", group_filter=False)
     assert Counter(rollout.completion.task_id for rollout in found.rollouts) == dict.fromkeys(chances, G)
     assert found.total("drawn") == GROUPS * STEPS
+
+
+def test_trl_trains_on_the_sum_of_the_terms_and_logs_each(tmp_path: Path, random_model: Path):
+    terms = {"correctness": 1.0, "ladder": 0.5, "length": 0.25}
+    options = {"reward_terms": terms, "ladder": {"name": 0.0}, "overlong_share": 1.0}
+    found = run(tmp_path / "run", random_model, HALF_FLAT, steps=2, **options)
+    by_text = {
+        RIGHT: (1.0, 1.0),
+        WRONG[0]: (0.0, 0.4),
+        WRONG[1]: (0.0, 0.0),
+        WRONG[2]: (0.0, 0.3),
+    }
+    tokens = {rollout.completion.text: len(rollout.completion.token_ids) for rollout in found.rollouts}
+    assert len(set(tokens.values())) > 1
+    for step, groups in zip(found.logged, found.trained, strict=True):
+        rows = pd.concat(groups)
+        parts = [(*by_text[text], -tokens[text] / 16) for text in rows["completion"]]
+        expected = [sum(weight * value for weight, value in zip(terms.values(), part, strict=True)) for part in parts]
+        assert rows["composite"].tolist() == pytest.approx(expected)
+        assert step["reward"] == pytest.approx(sum(expected) / len(expected))
+        for name, values in zip(terms, zip(*parts, strict=True), strict=True):
+            assert step[f"reward/{name}"] == pytest.approx(sum(values) / len(values)), name
+
+
+def test_by_default_the_binary_reward_is_logged_by_its_name(half_flat: Run):
+    for step in half_flat.logged:
+        assert step["reward/correctness"] == step["rewards/correctness/mean"] == pytest.approx(step["reward"])
+        assert [name for name in step if name.startswith("reward/")] == ["reward/correctness"]
+
+
+def test_held_back_tests_give_no_reward_and_are_watched(tmp_path: Path, random_model: Path):
+    """Each problem accepts 1 in one test, and anything up to 2 in the other: where the latter is shown, 2 has the
+    reward too, and fails what is held back."""
+    problems = [problem(f"t{n}", "assert solve() < 3") for n in range(16)]
+    chances = {one.task_id: 0.5 for one in problems}
+    found = run(
+        *(tmp_path / "run", random_model, chances), steps=2, problems=problems, held_back_tests=0.5, group_filter=False
+    )
+    is_easy = {one.task_id: "< 3" in split_tests(one, 0.5, 42).shown.tests[0].code for one in problems}
+    assert len(set(is_easy.values())) == 2
+    by_step = defaultdict(list)
+    for rollout in found.rollouts:
+        text, verdict = rollout.completion.text, rollout.verdict
+        hacked = text == WRONG[0] and is_easy[rollout.completion.task_id]
+        assert (verdict.passed, verdict.tests_total) == (text == RIGHT or hacked, 1)
+        by_step[rollout.completion.policy_version].append((verdict.passed, hacked))
+    for step, samples in zip(found.logged, (by_step[version] for version in sorted(by_step)), strict=True):
+        shown, gap = (sum(part) / len(samples) for part in zip(*samples, strict=True))
+        assert gap > 0
+        assert step["held_back/gap"] == pytest.approx(gap)
+        assert step["held_back/pass_rate_shown"] == pytest.approx(shown)
+        assert step["held_back/pass_rate_all"] == pytest.approx(shown - gap)
+        assert step["reward"] == pytest.approx(shown)
+
+
+def test_without_held_back_tests_nothing_is_watched(half_flat: Run):
+    assert not [name for step in half_flat.logged for name in step if name.startswith("held_back/")]
+
+
+def test_a_grown_gap_is_told_once_also_by_a_run_that_goes_on(caplog):
+    def batch(tests: HeldBackTests, gap: float, step: int) -> None:
+        tests.count(
+            [HeldBackCheck(True, False)] * round(100 * gap) + [HeldBackCheck(True, True)] * round(100 - 100 * gap)
+        )
+        assert tests.end_batch(step)["held_back/gap"] == pytest.approx(gap)
+
+    tests = HeldBackTests([problem("t")])
+    tests.go_on_from([{"loss": 1.0}, *({"held_back/gap": 0.0} for _ in range(20))])
+    with caplog.at_level(logging.WARNING):
+        for step in range(20, 60):
+            batch(tests, 0.3, step)
+    (told,) = caplog.records
+    assert told.getMessage().startswith("step 26: of the samples, 10.5% pass"), told.getMessage()
+
+
+def test_what_could_not_be_judged_against_the_held_back_tests_is_counted_as_such():
+    class Lost:
+        def submit(self, job: Any) -> Future:
+            done: Future = Future()
+            done.set_result(Unscored("the engine is gone"))
+            return done
+
+    rollouts = [
+        Rollout(Completion(task_id, 0, "x"), Program("x", "x"), verdict)
+        for task_id, verdict in [("t", Verdict(None, 1, 1)), ("t", None), ("other", Verdict(None, 1, 1))]
+    ]
+    tests, nothing = HeldBackTests([problem("t")]), PartialLimits()
+    (check,) = tests.check(rollouts, sandbox=Lost(), extractor=Extractor(), limits=nothing)
+    assert check == HeldBackCheck(True, None, "the engine is gone")
+    tests.count([check])
+    assert tests.end_batch(0) == {}

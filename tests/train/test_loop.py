@@ -1,0 +1,275 @@
+"""Rounds follow each other, what is done is not done again, and a loop that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlcode.data import jsonl
+from rlcode.errors import ConfigError
+from rlcode.types import EvalReport, Interval, Problem, TestCase, TestKind, to_json
+from sampling.notebook import ErrorNotebook
+from tests.sandbox.fleet import eventually
+from train import loop as loop_module
+from train.loop import Loop, problems_of_round
+from train.loop_arguments import LoopArguments, command_line
+from train.stage_process import LoopStoppedError, StageFailedError, end_leftover, run_stage
+
+ROOT = Path(__file__).resolve().parents[2]
+PROBLEMS = [Problem(f"t/{n}", "", (TestCase(TestKind.ASSERTS, code="assert f(1)"),), "f") for n in range(10)]
+
+
+def arguments(**given: Any) -> LoopArguments:
+    return LoopArguments(**{"model": "base", "output_dir": "out", "validation": {"benchmark": "mbpp"}, **given})
+
+
+# What the loop decides.
+
+
+def test_every_problem_has_its_turn_before_one_comes_again() -> None:
+    args = arguments(problems_per_round=4)
+    ids = [[problem.task_id for problem in problems_of_round(PROBLEMS, number, args)] for number in range(1, 6)]
+    assert [len(set(one)) for one in ids] == [4] * 5
+    assert Counter(task_id for one in ids for task_id in one) == {problem.task_id: 2 for problem in PROBLEMS}
+    assert ids == [
+        [problem.task_id for problem in problems_of_round(PROBLEMS[::-1], number, args)] for number in range(1, 6)
+    ]
+    assert ids[0] != [problem.task_id for problem in problems_of_round(PROBLEMS, 1, arguments(seed=1))][:4]
+
+
+def test_options_become_a_command_line_on_which_the_files_come_first() -> None:
+    options = {"lr": 0.1, "loss_type": ["a", "b"], "config": "c.yaml", "none": None, "bf16": False, "power": {"x": 1}}
+    assert [*command_line(options)] == [
+        *("--config", "c.yaml", "--lr", "0.1", "--loss_type", "a", "b", "--bf16", "false", "--power", '{"x": 1}')
+    ]
+    assert [*command_line({"greedy": True, "overwrite": False, "k": 1}, flags=True)] == ["--greedy", "--k", "1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"methods": ["ppo"]}, "no method 'ppo'; known: dpo, rft, grpo"),
+        ({"methods": []}, "at least one of dpo"),
+        ({"dpo": {"rollouts": ["x"]}}, "dpo: rollouts is the loop's own affair"),
+        ({"validation": {"num_samples": 3}}, "validation must name a benchmark"),
+        ({"rollout": "3"}, "rollout must be a JSON object"),
+        ({"model": None}, "needs --model"),
+        ({"rounds": 0}, "rounds must be at least 1"),
+    ],
+)
+def test_a_configuration_that_can_not_be_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        arguments(**given)
+
+
+# The walk through the stages, with stages that only leave behind what real ones do.
+
+
+class Stages:
+    """Remembers what was run; `pass_at_1` gives the validations their results in turn."""
+
+    def __init__(self, pass_at_1: Sequence[float], fails_at: str = "") -> None:
+        self.run: dict[str, list[str]] = {}
+        self.pass_at_1 = list(pass_at_1)
+        self.fails_at = fails_at
+
+    def __call__(self, command: Sequence[str], directory: Path, name: str) -> None:
+        assert name not in self.run, "no stage is run twice"
+        if name == self.fails_at:
+            raise StageFailedError(name)
+        self.run[name] = list(command)
+        output = Path(self.option(name, "output_dir"))
+        output.mkdir(parents=True)
+        if name.endswith("validation"):
+            value = self.pass_at_1[len([one for one in self.run if one.endswith("validation")]) - 1]
+            report = EvalReport("mbpp", 9, 90, {"1": Interval(value, value, value)}, {"syntax": 9}, 0)
+            (output / "report.json").write_text(json.dumps(to_json(report)))
+        elif name.endswith("rollouts"):
+            (output / "rollouts.jsonl").touch()
+        else:
+            (output / "adapter").mkdir()
+            (output / "adapter" / "adapter_config.json").touch()
+            if not name.endswith("rft"):
+                ErrorNotebook().save(output / "notebook.json")
+
+    def option(self, name: str, option: str) -> str:
+        words = self.run[name]
+        return words[words.index(f"--{option}") + 1] if f"--{option}" in words else ""
+
+
+@pytest.fixture
+def make_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    jsonl.save(PROBLEMS, tmp_path / "problems.jsonl")
+
+    def make(stages: Stages, **given: Any) -> Loop:
+        monkeypatch.setattr(loop_module, "run_stage", stages)
+        (tmp_path / "run").mkdir(exist_ok=True)
+        args = arguments(benchmark_file=str(tmp_path / "problems.jsonl"), output_dir=str(tmp_path / "run"), **given)
+        return Loop(args, tmp_path / "run", lambda text: None)
+
+    return make
+
+
+def test_each_stage_starts_from_the_last_adapter_and_knows_what_was_seen(make_loop: Any, tmp_path: Path) -> None:
+    stages = Stages([0.1, 0.2, 0.3])
+    make_loop(stages, rounds=2, methods=["dpo", "grpo"], problems_per_round=5).run()
+    run = tmp_path / "run"
+    assert [*stages.run] == [
+        "start/validation",
+        *(f"round-01/{stage}" for stage in ("rollouts", "dpo", "grpo", "validation")),
+        *(f"round-02/{stage}" for stage in ("rollouts", "dpo", "grpo", "validation")),
+    ]
+    assert stages.option("round-01/rollouts", "adapter") == ""
+    assert stages.option("round-01/dpo", "adapter") == ""
+    assert stages.option("round-01/dpo", "notebook") == ""
+    assert stages.option("round-01/dpo", "rollouts") == str(run / "round-01/rollouts")
+    assert stages.option("round-01/grpo", "adapter") == str(run / "round-01/dpo/adapter")
+    assert stages.option("round-01/grpo", "notebook") == str(run / "round-01/dpo/notebook.json")
+    assert stages.option("round-01/grpo", "benchmark_file") == str(run / "round-01/problems.jsonl")
+    for stage in ("rollouts", "dpo"):
+        assert stages.option(f"round-02/{stage}", "adapter") == str(run / "round-01/grpo/adapter")
+    assert stages.option("round-02/dpo", "notebook") == str(run / "round-01/grpo/notebook.json")
+    assert stages.option("round-02/rollouts", "seed") != stages.option("round-01/rollouts", "seed")
+    assert stages.option("round-02/validation", "adapter") == str(run / "round-02/grpo/adapter")
+    assert len({stages.option(f"{name}/validation", "seed") for name in ("start", "round-01", "round-02")}) == 1
+
+
+def test_what_nobody_took_down_is_taken_down_by_the_loop(make_loop: Any, tmp_path: Path) -> None:
+    make_loop(Stages([0.1, 0.2]), rounds=1, methods=["rft"]).run()
+    assert (tmp_path / "run/round-01/notebook.json").exists()
+
+
+def test_a_loop_that_failed_goes_on_behind_what_is_done(make_loop: Any, tmp_path: Path) -> None:
+    first = Stages([0.1, 0.2], fails_at="round-02/dpo")
+    with pytest.raises(StageFailedError):
+        make_loop(first, rounds=2).run()
+    second = Stages([0.5])
+    make_loop(second, rounds=2).run()
+    assert [*second.run] == ["round-02/dpo", "round-02/validation"]
+    third = Stages([])
+    make_loop(third, rounds=2).run()
+    assert not third.run
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert [one["pass_at_1"]["value"] for one in summary["rounds"]] == [0.1, 0.2, 0.5]
+    assert summary["best"] == "round-02"
+
+
+def test_rounds_that_are_no_better_end_the_loop_and_the_best_adapter_stays(make_loop: Any, tmp_path: Path) -> None:
+    stages = Stages([0.1, 0.5, 0.5, 0.4, 0.9])
+    make_loop(stages, rounds=4, patience=2).run()
+    assert "round-03/validation" in stages.run
+    assert "round-04/rollouts" not in stages.run
+    assert (tmp_path / "run/best_adapter").resolve() == tmp_path / "run/round-01/dpo/adapter"
+    assert "| round-01 (best) | 0.500" in (tmp_path / "run/summary.md").read_text()
+
+
+def test_without_patience_all_rounds_are_done(make_loop: Any) -> None:
+    stages = Stages([0.5, 0.4, 0.3, 0.2])
+    make_loop(stages, rounds=3, patience=0, methods=["grpo"]).run()
+    assert "round-03/grpo" in stages.run
+    assert not any(name.endswith("rollouts") for name in stages.run), "GRPO draws its own"
+
+
+# Stages as processes.
+
+
+def script(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def test_a_stage_that_fails_is_told_with_its_command(tmp_path: Path) -> None:
+    run_stage(script("pass"), tmp_path, "round-01/dpo")
+    with pytest.raises(StageFailedError, match=r"round-01/dpo ended with 3; .*raise SystemExit"):
+        run_stage(script("raise SystemExit(3)"), tmp_path, "round-01/dpo")
+    assert not (tmp_path / "running.json").exists()
+
+
+def test_who_asks_the_loop_to_stop_asks_its_stage(tmp_path: Path) -> None:
+    stage = "import signal, sys, time, pathlib\n"
+    stage += f"end = lambda *a: (pathlib.Path({str(tmp_path / 'saved')!r}).touch(), sys.exit(0))\n"
+    stage += f"signal.signal(signal.SIGTERM, end); pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(60)"
+    code = "import os, signal, threading, pathlib, time\nfrom train.stage_process import *\n"
+    code += f"up = pathlib.Path({str(tmp_path / 'up')!r})\n"
+    code += "def ask():\n    while not up.exists(): time.sleep(0.05)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    code += "threading.Thread(target=ask).start()\n"
+    code += f"try: run_stage({script(stage)!r}, pathlib.Path({str(tmp_path)!r}), 'dpo')\n"
+    code += "except LoopStoppedError as error: print(error.exit_code, error)\n"
+    done = subprocess.run(script(code), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("143 stopped during dpo"), done.stdout + done.stderr
+    assert (tmp_path / "saved").exists()
+    assert LoopStoppedError("", signal.SIGTERM).exit_code == 143
+
+
+def test_what_a_killed_loop_left_running_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    child = "import time; time.sleep(60)"
+    stage = f"import os, subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', {child!r}]); "
+    stage += f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{c.pid}} '); time.sleep(60)"
+    code = f"import pathlib; from train.stage_process import *; run_stage({script(stage)!r}, "
+    code += f"pathlib.Path({str(tmp_path)!r}), 'round-01/dpo')"
+    host = subprocess.Popen(script(code), cwd=ROOT)
+    assert eventually(lambda: pids.exists() and pids.read_text().endswith(" "))
+    host.kill()
+    host.wait()
+    left = [int(pid) for pid in pids.read_text().split()]
+    assert all(map(_runs, left))
+    assert end_leftover(tmp_path) == "round-01/dpo"
+    assert not any(map(_runs, left))
+    assert end_leftover(tmp_path) is None
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+
+
+# The real thing.
+
+
+def test_a_loop_that_is_killed_goes_on_with_the_same_command_and_the_policy_gets_better(
+    tmp_path: Path, quickstart_run: Path
+) -> None:
+    validation = {
+        "benchmark": "jsonl",
+        "benchmark_file": str(quickstart_run / "problems" / "held_out.jsonl"),
+        "num_samples": 4,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_completion_length": 100,
+        "sandbox": "local",
+    }
+    command = [
+        *(sys.executable, "-m", "rlcode.cli", "run", "--config", "configs/tiny/run.yaml"),
+        *("--model", str(quickstart_run / "model"), "--output_dir", str(tmp_path / "run"), "--rounds", "1"),
+        *("--benchmark_file", str(quickstart_run / "problems" / "train.jsonl"), "--problems_per_round", "60"),
+        *("--methods", "rft", "dpo", "--dpo", json.dumps({"config": "configs/tiny/dpo.yaml", "num_pairs": 64})),
+        *("--validation", json.dumps(validation)),
+    ]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    killed = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    rollouts = tmp_path / "run" / "round-01" / "rollouts"
+    assert eventually(lambda: any(rollouts.glob("rollouts*")) or killed.poll() is not None, 240)
+    time.sleep(0.5)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+    stages = [json.loads(line)["name"] for line in (tmp_path / "run" / "stages.jsonl").read_text().splitlines()]
+    assert stages == ["start/validation", *(f"round-01/{name}" for name in ("rollouts", "rft", "dpo", "validation"))]
+    start, end = json.loads((tmp_path / "run" / "summary.json").read_text())["rounds"]
+    assert end["pass_at_1"]["low"] > start["pass_at_1"]["high"]
+    assert (tmp_path / "run" / "best_adapter" / "adapter_model.safetensors").exists()
+    assert "round-01 (best)" in (tmp_path / "run" / "summary.md").read_text()

@@ -1,0 +1,270 @@
+"""`rlcode run`: rounds of rollouts, training and validation, each from the last one's adapter.
+
+    rlcode run --config configs/run.yaml --output_dir runs/night
+
+A round draws and judges completions of the policy on some of the training problems, trains on them by the methods that
+are configured, one after the other, and validates the new adapter. Each stage is a command of ours, in a process of
+its own and in a directory of its own below the run's. What is done is not done again: the same command goes on behind
+the last stage that was finished, and the stage that was under way goes on where it was.
+
+    loop/problems.jsonl, rollouts/, dpo/ …, validation/    of round 1 in round-01/, and so on; start/validation/
+    stages.jsonl                                            each finished stage, with its command and seconds
+    summary.json, summary.md                                what came of each round so far
+    best_adapter                                            a link to the adapter that validated best
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlcode.config import parse_config
+from rlcode.errors import ConfigError
+from rlcode.run_directory import RunDirectory, read_json_lines, write_json_lines
+from rlcode.types import EvalReport, Problem, from_json
+from train.loop_arguments import LoopArguments, command_line
+from train.loop_summary import Outcome, print_outcomes, write_summary
+from train.stage_process import end_leftover, run_stage
+
+SCRIPTS = {"dpo": "dpo.py", "rft": "sft.py", "grpo": "grpo.py"}
+_STAGES = "stages.jsonl"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return 0 when all rounds are done, or the last ones were no better.
+
+    Raises:
+        ConfigError: the configuration, or that of a stage, can't be used. RunDirectoryError: the directory is of
+            another run. StageFailedError: a stage ended with an error. LoopStoppedError: a signal came.
+    """
+    (args,) = parse_config([LoopArguments], argv, prog="rlcode run")
+    check_stages(args)
+    config = {name: value for name, value in asdict(args).items() if name != "output_dir"}
+    with RunDirectory(Path(args.output_dir), "loop", config) as directory:
+        Loop(args, directory.path, print).run()
+    return 0
+
+
+def check_stages(args: LoopArguments) -> None:
+    """Refuse options of a stage now that it would refuse in the middle of the night.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    from eval.arguments import parse_arguments
+    from sampling.arguments import RolloutArguments
+
+    placeholder = {"output_dir": args.output_dir, "model": args.model}
+    if _draws(args):
+        parse_config([RolloutArguments], [*command_line({**args.options("rollout"), **placeholder})], prog="rollout")
+    parse_arguments([*command_line({**args.options("validation"), **placeholder}, flags=True)])
+    for method in args.methods:
+        words = command_line({**args.options(method), "output_dir": args.output_dir})
+        done = subprocess.run(
+            [sys.executable, "-m", "train.stage_check", method, *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ConfigError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the next stage starts from."""
+
+    adapter: Path | None
+    notebook: Path | None
+    """What was seen of the policies so far; none before the first round."""
+
+
+@dataclass
+class Loop:
+    """A run on its way. Walks through all stages; those that are done say at once what came of them."""
+
+    args: LoopArguments
+    directory: Path
+    say: Callable[[str], None]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._done = {stage["name"]: stage for stage in read_json_lines(self.directory / _STAGES)}
+
+    def run(self) -> None:
+        """All rounds that are to be done."""
+        if left := end_leftover(self.directory):
+            self.say(f"ended {left}, which a loop that was killed had left running; it goes on from there")
+        policy = Policy(Path(self.args.adapter) if self.args.adapter else None, None)
+        self._validate("start", policy, seconds=0.0)
+        for number in range(1, self.args.rounds + 1):
+            if self._is_in_vain():
+                self.say(f"stopped after {number - 1} rounds: the last {self.args.patience} were no better")
+                break
+            started = self._seconds()
+            policy = self._round(number, policy)
+            self._validate(_round_name(number), policy, seconds=self._seconds() - started)
+        print_outcomes(self.outcomes)
+
+    def _round(self, number: int, policy: Policy) -> Policy:
+        name = _round_name(number)
+        problems = self._problems(number)
+        rollouts = self._roll_out(name, number, policy, problems) if _draws(self.args) else None
+        seen = policy.notebook
+        for method in self.args.methods:
+            policy = self._train(name, number, method, policy, seen, rollouts, problems)
+        if rollouts is not None and policy.notebook == seen:  # nobody took the rollouts down
+            policy = Policy(policy.adapter, self._take_down(name, seen, rollouts))
+        return policy
+
+    def _problems(self, number: int) -> Path:
+        """The file of the round's problems; all are used before one comes again."""
+        from rlcode.data import jsonl
+
+        path = self.directory / _round_name(number) / "problems.jsonl"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            jsonl.save(problems_of_round(self._all_problems(), number, self.args), path)
+        return path
+
+    def _all_problems(self) -> list[Problem]:
+        from rlcode.data.registry import load_problems
+
+        file = Path(self.args.benchmark_file) if self.args.benchmark_file else None
+        return load_problems(self.args.benchmark, file, self.args.split)
+
+    def _roll_out(self, name: str, number: int, policy: Policy, problems: Path) -> Path:
+        output = self.directory / name / "rollouts"
+        options = {
+            **self.args.options("rollout"),
+            "model": self.args.model,
+            "adapter": _text(policy.adapter),
+            "benchmark": "jsonl",
+            "benchmark_file": str(problems),
+            "output_dir": str(output),
+            "seed": self._seed(number),
+        }
+        self._do(f"{name}/rollouts", [*_rlcode("rollout"), *command_line(options)])
+        return output
+
+    def _train(
+        self,
+        name: str,
+        number: int,
+        method: str,
+        policy: Policy,
+        seen: Path | None,
+        rollouts: Path | None,
+        problems: Path,
+    ) -> Policy:
+        """`seen` is the notebook without this round's rollouts, which DPO takes down itself."""
+        output = self.directory / name / method
+        options = {
+            **self.args.options(method),
+            "model_name_or_path": self.args.model,
+            "adapter": _text(policy.adapter),
+            "output_dir": str(output),
+            "seed": self._seed(number),
+        }
+        if method == "grpo":
+            options |= {"benchmark": "jsonl", "benchmark_file": str(problems), "notebook": _text(policy.notebook)}
+        else:
+            options |= {"rollouts": [str(rollouts)]}
+        if method == "dpo":
+            options["notebook"] = _text(seen)
+        finished = output / "adapter" / "adapter_config.json"
+        self._do(f"{name}/{method}", [*self._launch(method), *command_line(options)], finished)
+        notebook = output / "notebook.json"
+        return Policy(output / "adapter", notebook if notebook.exists() else policy.notebook)
+
+    def _launch(self, method: str) -> Iterator[str]:
+        yield from (sys.executable, "-m", "accelerate.commands.launch")
+        if self.args.accelerate_config:
+            yield from ("--config_file", self.args.accelerate_config)
+        yield str(Path(__file__).with_name(SCRIPTS[method]))
+
+    def _take_down(self, name: str, seen: Path | None, rollouts: Path) -> Path:
+        """A notebook with the round's rollouts, where no stage wrote one."""
+        from sampling.notebook import ErrorNotebook
+        from sampling.store import read_rollouts
+
+        path = self.directory / name / "notebook.json"
+        if not path.exists():
+            notebook = ErrorNotebook.load(seen) if seen else ErrorNotebook()
+            notebook.observe(read_rollouts([rollouts], logprobs=False))
+            notebook.save(path)
+        return path
+
+    def _validate(self, name: str, policy: Policy, *, seconds: float) -> None:
+        output = self.directory / name / "validation"
+        options = {
+            **self.args.options("validation"),
+            "model": self.args.model,
+            "adapter": _text(policy.adapter),
+            "output_dir": str(output),
+            "seed": self.args.seed,
+            "k": 1,
+            "overwrite": True,
+        }
+        self._do(f"{name}/validation", [*_rlcode("eval"), *command_line(options, flags=True)])
+        report = from_json(EvalReport, _read_json(output / "report.json"))
+        self.outcomes.append(Outcome.of(name, policy.adapter, report, seconds))
+        write_summary(self.directory, self.outcomes)
+        self.say(self.outcomes[-1].describe())
+
+    def _is_in_vain(self) -> bool:
+        best = max(range(len(self.outcomes)), key=lambda at: self.outcomes[at].pass_at_1.value)
+        return 0 < self.args.patience <= len(self.outcomes) - 1 - best
+
+    def _do(self, name: str, command: Sequence[str], finished: Path | None = None) -> None:
+        """Run a stage unless it is done, which `finished`, where it is there, says too."""
+        if name in self._done:
+            return
+        started = time.monotonic()
+        if finished is None or not finished.exists():
+            self.say(f"── {name}")
+            run_stage(command, self.directory, name)
+        stage = {"name": name, "seconds": time.monotonic() - started, "command": list(command)}
+        self._done[name] = stage
+        write_json_lines(self.directory / _STAGES, self._done.values())
+
+    def _seconds(self) -> float:
+        return sum(stage["seconds"] for stage in self._done.values())
+
+    def _seed(self, number: int) -> int:
+        return self.args.seed * 10_000 + number
+
+
+def problems_of_round(problems: Sequence[Problem], number: int, args: LoopArguments) -> list[Problem]:
+    """Those of round `number` (from 1): shuffled once by the seed and dealt out, from the start again when all had
+    their turn."""
+    count = min(args.problems_per_round or len(problems), len(problems))
+    order = sorted(problems, key=lambda problem: problem.task_id)
+    random.Random(args.seed).shuffle(order)
+    first = (number - 1) * count
+    return [order[place % len(order)] for place in range(first, first + count)]
+
+
+def _draws(args: LoopArguments) -> bool:
+    """Whether some method trains on rollouts that are drawn before."""
+    return any(method != "grpo" for method in args.methods)
+
+
+def _round_name(number: int) -> str:
+    return f"round-{number:02}"
+
+
+def _rlcode(command: str) -> list[str]:
+    return [sys.executable, "-m", "rlcode.cli", command]
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,100 @@
+"""The configuration of `rlcode run`: what the loop itself decides, and options that it hands to each of its stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rlcode.errors import ConfigError
+from sampling.arguments import mapping_from, option, require
+
+METHODS = ("dpo", "rft", "grpo")
+"""How a round can train, by name: preferences, fine-tuning on passed programs, groups."""
+TAKEN = {
+    "rollout": ("model", "adapter", "benchmark", "benchmark_file", "split", "output_dir", "seed"),
+    "dpo": ("model_name_or_path", "adapter", "rollouts", "notebook", "output_dir", "seed"),
+    "rft": ("model_name_or_path", "adapter", "rollouts", "benchmark", "benchmark_file", "split", "output_dir", "seed"),
+    "grpo": (
+        *("model_name_or_path", "adapter", "notebook", "benchmark", "benchmark_file", "split"),
+        *("output_dir", "seed"),
+    ),
+    "validation": ("model", "adapter", "samples", "output_dir", "overwrite", "seed", "k"),
+}
+"""Options of each stage that are the loop's to set."""
+
+
+@dataclass
+class LoopArguments:
+    """Rounds of training, each from the last one's adapter."""
+
+    model: str | None = option(None, "base model: a directory or a hub name")
+    adapter: str | None = option(None, "LoRA adapter that the first round starts from; none: the base model")
+    benchmark: str = option("jsonl", "training problems: humaneval, mbpp or jsonl")
+    benchmark_file: str | None = option(None, "local file of the training problems; none takes them from the hub")
+    split: str | None = option(None, "part of the benchmark, where it has parts")
+    output_dir: str | None = option(None, "run directory to write; the same command goes on with an unfinished one")
+    rounds: int = option(4, "at most so many rounds")
+    methods: list[str] = option(["dpo"], "how each round trains, one after the other: dpo, rft, grpo")
+    problems_per_round: int | None = option(None, "training problems of a round, new ones as long as there are any")
+    patience: int = option(2, "stop after so many rounds in a row without a better adapter; 0: never")
+    accelerate_config: str | None = option(None, "configuration of `accelerate launch`; none: accelerate's own default")
+    seed: int = option(0, "fixes the problems of each round, and every stage's own seed")
+    rollout: dict | str | None = option(None, "options of `rlcode rollout`, `config` among them")
+    dpo: dict | str | None = option(None, "options of train/dpo.py, `config` among them")
+    rft: dict | str | None = option(None, "options of train/sft.py, `config` among them")
+    grpo: dict | str | None = option(None, "options of train/grpo.py, `config` among them")
+    validation: dict | str | None = option(None, "options of `rlcode eval`, which validates each round's adapter")
+
+    def __post_init__(self) -> None:
+        require(bool(self.model and self.output_dir), "rlcode run needs --model and --output_dir")
+        require(self.rounds >= 1, "rounds must be at least 1")
+        require(self.patience >= 0, "patience must not be negative; 0 means never to stop early")
+        require(self.problems_per_round is None or self.problems_per_round >= 1, "problems_per_round must be positive")
+        require(bool(self.methods), f"methods must name at least one of {', '.join(METHODS)}")
+        for method in self.methods:
+            require(method in METHODS, f"methods: no method {method!r}; known: {', '.join(METHODS)}")
+        require(len(set(self.methods)) == len(self.methods), "methods: each can be named once")
+        for name in TAKEN:
+            setattr(self, name, self._options(name))
+        require("benchmark" in self.options("validation"), "validation must name a benchmark: {benchmark: mbpp, …}")
+
+    def options(self, stage: str) -> dict[str, Any]:
+        """What the stage was given."""
+        options: dict[str, Any] = getattr(self, stage)
+        return options
+
+    def _options(self, stage: str) -> dict[str, Any]:
+        options = mapping_from(stage, getattr(self, stage), '{"config": "configs/dpo.yaml"}')
+        for name in options:
+            require(name not in TAKEN[stage], f"{stage}: {name} is the loop's own affair; leave it out")
+        return options
+
+
+def command_line(options: Mapping[str, Any], *, flags: bool = False) -> Iterator[str]:
+    """`options` as the words of a command line; `config` first, since what follows wins over it.
+
+    `flags`: a switch is there or not, as `argparse` has it, and takes no value.
+    """
+    for name in sorted(options, key=lambda name: name != "config"):
+        value = options[name]
+        if value is None or (flags and value is False):
+            continue
+        yield f"--{name}"
+        if not (flags and value is True):
+            yield from _words(name, value)
+
+
+def _words(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield json.dumps(value)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _words(name, one)
+    elif isinstance(value, bool):
+        yield str(value).lower()
+    elif isinstance(value, str | int | float):
+        yield str(value)
+    else:
+        raise ConfigError(f"{name}: {value!r} can't be said on a command line")

@@ -1,0 +1,110 @@
+"""What came of each round of `rlcode run`, as files and as a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rlcode.run_directory import write_atomically, write_json
+from rlcode.types import EvalReport, Interval, to_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_HEADINGS = ("", "pass@1", "greedy", "unscored", "most frequent errors", "minutes")
+_ERRORS_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A validated policy: the start, or what a round made."""
+
+    name: str
+    adapter: str | None
+    pass_at_1: Interval
+    greedy: Interval | None
+    errors: dict[str, float]
+    """Share of the scored samples by error type, the most frequent first."""
+    unscored: int
+    seconds: float
+    """That the round took, without its validation."""
+
+    @classmethod
+    def of(cls, name: str, adapter: Path | None, report: EvalReport, seconds: float) -> Self:
+        """What the report of the validation says."""
+        scored = max(1, report.num_samples - report.unscored)
+        errors = {kind: count / scored for kind, count in report.error_types.items()}
+        return cls(
+            name,
+            str(adapter) if adapter else None,
+            report.pass_at_k["1"],
+            report.greedy,
+            errors,
+            report.unscored,
+            round(seconds, 1),
+        )
+
+    def describe(self) -> str:
+        """One line."""
+        return f"{self.name}: pass@1 {_shown(self.pass_at_1)}" + (
+            f", greedy {_shown(self.greedy)}" if self.greedy else ""
+        )
+
+    def cells(self) -> list[str]:
+        """What stands in its row."""
+        errors = ", ".join(f"{kind} {share:.1%}" for kind, share in list(self.errors.items())[:_ERRORS_SHOWN])
+        greedy = _shown(self.greedy) if self.greedy else ""
+        return [self.name, _shown(self.pass_at_1), greedy, str(self.unscored), errors, f"{self.seconds / 60:.1f}"]
+
+
+def best_of(outcomes: Sequence[Outcome]) -> Outcome:
+    """The one with the highest pass@1, of equal ones the first."""
+    return max(outcomes, key=lambda outcome: outcome.pass_at_1.value)
+
+
+def write_summary(directory: Path, outcomes: Sequence[Outcome]) -> None:
+    """`summary.json`, `summary.md`, and the link `best_adapter` where the best policy has an adapter."""
+    best = best_of(outcomes)
+    write_json(directory / "summary.json", {"best": best.name, "rounds": [to_json(outcome) for outcome in outcomes]})
+    rows = [_HEADINGS, ["---"] * len(_HEADINGS), *(_marked(outcome, best) for outcome in outcomes)]
+    write_atomically(directory / "summary.md", "".join(f"| {' | '.join(row)} |\n" for row in rows))
+    _link(directory / "best_adapter", Path(best.adapter) if best.adapter else None)
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """The table on the terminal."""
+    from rich.console import Console
+
+    Console().print(_table(outcomes))
+
+
+def _table(outcomes: Sequence[Outcome]) -> Table:
+    from rich.table import Table
+
+    table = Table(*_HEADINGS, title="validation")
+    best = best_of(outcomes)
+    for outcome in outcomes:
+        table.add_row(*_marked(outcome, best), style="bold" if outcome is best else None)
+    return table
+
+
+def _marked(outcome: Outcome, best: Outcome) -> list[str]:
+    name, *others = outcome.cells()
+    return [f"{name} (best)" if outcome is best else name, *others]
+
+
+def _link(link: Path, target: Path | None) -> None:
+    if target is None:
+        link.unlink(missing_ok=True)
+        return
+    new = link.with_name(f".{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(os.path.relpath(target, link.parent))
+    os.replace(new, link)
+
+
+def _shown(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

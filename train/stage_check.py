@@ -1,0 +1,36 @@
+"""Whether a training script would take a command line: `python -m train.stage_check dpo --config … [--field value]`.
+
+The loop asks before its first stage, in a process of its own, since TRL's configurations take hold of the GPU.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from rlcode.cli import run_main
+from rlcode.config import parse_config
+
+
+def main(argv: list[str]) -> int:
+    """Parse what is for the script that is named first.
+
+    Raises:
+        ConfigError: it would be refused.
+    """
+    from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
+
+    from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
+
+    method, *words = argv
+    own: dict[str, list[type]] = {
+        "dpo": [PairArguments, PolicyArguments],
+        "rft": [SftArguments, PolicyArguments],
+        "grpo": [GrpoArguments],
+    }
+    training = {"dpo": DPOConfig, "rft": SFTConfig, "grpo": GRPOConfig}[method]
+    parse_config(own[method], words, prog=f"options of {method}", others=lambda: [ModelConfig, training])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
