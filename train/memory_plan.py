@@ -67,10 +67,12 @@ class Demand:
     shape: ModelShape
     layout: Layout
     adapter_parameters: int
-    sequences: int
-    """In one forward pass on one device: for DPO two for each pair."""
+    batch: int
+    """Pairs or completions in one forward pass on one device."""
     length: int
     """Tokens of each."""
+    per_item: int = 1
+    """Sequences for each of the batch: DPO has two for a pair."""
     weight_bytes: int = 2
     """Of one weight of the base."""
     compute_bytes: int = 2
@@ -86,6 +88,11 @@ class Demand:
     engine: Engine | None = None
     decoded: int = 0
     """Sequences that the trainer's own model writes at once; 0: another engine does."""
+
+    @property
+    def sequences(self) -> int:
+        """In one forward pass on one device."""
+        return self.batch * self.per_item
 
     @property
     def tokens(self) -> int:

@@ -91,15 +91,28 @@ def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None
     Every process must call this.
     """
     accelerator = trainer.accelerator
-    plugin = accelerator.state.deepspeed_plugin
-    sharded = plugin is not None and plugin.zero_stage == 3
-    state = accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     model = accelerator.unwrap_model(trainer.model)
+    state = _gather_adapter(model) if _is_split(accelerator) else None
     # sharded weights are gathered by a forward pass that all processes make
     record = record_policy(model, trainer.processing_class)
     if accelerator.is_main_process:
         save_adapter(model, path, base_model, version, record, state)
     accelerator.wait_for_everyone()
+
+
+def _is_split(accelerator: Any) -> bool:
+    """Whether each process has a part of the weights alone (ZeRO stage 3)."""
+    plugin = accelerator.state.deepspeed_plugin
+    return plugin is not None and plugin.zero_stage == 3
+
+
+def _gather_adapter(model: PeftModel) -> dict[str, Any]:
+    """The adapter's whole weights; the base's stay where they are, so this moves megabytes whatever the model's size."""
+    from deepspeed.zero import GatheredParameters
+
+    adapter = {name: weight for name, weight in model.named_parameters() if f".{ADAPTER_NAME}." in name}
+    with GatheredParameters(list(adapter.values())):
+        return {name: weight.detach().cpu().clone() for name, weight in adapter.items()}
 
 
 def leave_together(trainer: Any) -> None:
