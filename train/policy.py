@@ -108,10 +108,10 @@ def _is_split(accelerator: Any) -> bool:
 
 def _gather_adapter(model: PeftModel) -> dict[str, Any]:
     """The adapter's whole weights; the base's stay where they are, so this moves megabytes whatever the model's size."""
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
     adapter = {name: weight for name, weight in model.named_parameters() if f".{ADAPTER_NAME}." in name}
-    with GatheredParameters(list(adapter.values())):
+    with deepspeed.zero.GatheredParameters(list(adapter.values())):
         return {name: weight.detach().cpu().clone() for name, weight in adapter.items()}
 
 
