@@ -9,8 +9,8 @@ What is counted and by which source:
 - Logits: TRL 1.16 computes log-probabilities in tiles, so batch × length × vocabulary values never exist at once.
 - A cache of keys and values: 2 × layers × key values × bytes for each token.
 
-Not counted: temporary buffers of kernels and of communication, and fragmentation. `RUNTIME` stands for some of it, and a
-plan that fills more than `COMFORTABLE` of a device is called tight. Imports nothing heavy.
+Not counted: temporary buffers of kernels and of communication, and fragmentation. `RUNTIME` stands for some of it, and
+a plan that fills more than `COMFORTABLE` of a device is called tight. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ def _step(demand: Demand) -> Iterator[Line]:
 def layer_activations(demand: Demand) -> int:
     """Bytes that one layer keeps for its backward pass, with frozen weights and LoRA on all linear maps.
 
-    For each token: the inputs of both norms in 32 bits and their outputs, queries, keys, values, attention's output, and
-    in the MLP gate, activated gate, up and their product. LoRA's own inner activations (rank values) are left out.
+    For each token: the inputs of both norms in 32 bits and their outputs, queries, keys, values, attention's output,
+    and in the MLP gate, activated gate, up and their product. LoRA's own inner activations (rank values) are left out.
     """
     shape, size = demand.shape, demand.compute_bytes
     norms = 2 * shape.hidden * (_FLOAT32 + size)

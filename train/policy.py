@@ -107,7 +107,7 @@ def _is_split(accelerator: Any) -> bool:
 
 
 def _gather_adapter(model: PeftModel) -> dict[str, Any]:
-    """The adapter's whole weights; the base's stay where they are, so this moves megabytes whatever the model's size."""
+    """The adapter's whole weights. The base's stay where they are, so this moves megabytes however large the model."""
     import deepspeed
 
     adapter = {name: weight for name, weight in model.named_parameters() if f".{ADAPTER_NAME}." in name}
