@@ -19,6 +19,7 @@ COMMANDS = {
     "rollout": ("sampling.main", "write and judge completions, the input of DPO; `rollout show` to look at them"),
     "notebook": ("sampling.commands.notebook", "what the policy gets wrong: error types, trends, worst problems"),
     "pairs": ("sampling.commands.pairs", "preference pairs from rollouts, as a data set for any DPO trainer"),
+    "plan": ("train.plan", "what a training run will take: memory, steps, tokens, disk; no GPU needed"),
     "serve": ("sampling.serve", "start a vLLM server that writes completions for --engine vllm-server"),
     "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),

@@ -43,7 +43,7 @@ def parse_config(
     _check_command_line(argv, parser)
     if "--config" in argv:
         path = _config_path(argv)
-        _check_file(_read_yaml(path), parser, path)
+        _check_file(read_yaml(path), parser, path)
     try:
         return tuple(parser.parse_args_and_config(argv))
     except (ValueError, argparse.ArgumentError) as error:
@@ -87,7 +87,12 @@ def _config_path(argv: list[str]) -> Path:
     return Path(argv[position])
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: it can't be read, or holds something else.
+    """
     import yaml
 
     try:

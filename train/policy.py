@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from trl import ModelConfig
 
@@ -107,15 +108,31 @@ def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None
     Every process must call this.
     """
     accelerator = trainer.accelerator
-    plugin = accelerator.state.deepspeed_plugin
-    sharded = plugin is not None and plugin.zero_stage == 3
-    state = accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     model = accelerator.unwrap_model(trainer.model)
+    state = gather_adapter(model) if _is_split(accelerator) else None
     # sharded weights are gathered by a forward pass that all processes make
     record = record_policy(model, trainer.processing_class)
     if accelerator.is_main_process:
         save_adapter(model, path, base_model, version, record, state)
     accelerator.wait_for_everyone()
+
+
+def _is_split(accelerator: Any) -> bool:
+    """Whether each process has a part of the weights alone (ZeRO stage 3, FSDP2)."""
+    plugin = accelerator.state.deepspeed_plugin
+    return accelerator.is_fsdp2 or (plugin is not None and plugin.zero_stage == 3)
+
+
+def gather_adapter(model: PeftModel) -> dict[str, Any]:
+    """The whole weights of an adapter that is split over processes, all of which must call this. The base's stay where
+    they are, so it moves megabytes however large the model is."""
+    adapter = {name: weight for name, weight in model.named_parameters() if f".{ADAPTER_NAME}." in name}
+    if any(isinstance(weight, DTensor) for weight in adapter.values()):  # FSDP2's
+        return {name: weight.full_tensor().detach().cpu() for name, weight in adapter.items()}
+    import deepspeed
+
+    with deepspeed.zero.GatheredParameters(list(adapter.values())):
+        return {name: weight.detach().cpu().clone() for name, weight in adapter.items()}
 
 
 def leave_together(trainer: Any) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from trl import ModelConfig
 
 from rlcode.errors import ConfigError, InputError
 from sampling.identity import record_policy
 from tests.random_models import make_model
-from train.policy import load_policy, load_tokenizer, save_adapter
+from train.policy import gather_adapter, load_policy, load_tokenizer, save_adapter
 
 
 def config(model: Path | None) -> ModelConfig:
@@ -38,6 +40,21 @@ def test_a_saved_adapter_comes_back_as_the_same_policy(tmp_path: Path, random_mo
     record = record_policy(policy, load_tokenizer(config(random_model)))
     save_adapter(policy, tmp_path / "saved", str(random_model), 7, record)
     assert torch.equal(logits(load_policy(config(random_model), str(tmp_path / "saved"), 0)), logits(policy))
+
+
+def test_weights_that_fsdp_split_are_saved_whole(tmp_path: Path, random_model: Path, random_adapter: Path):
+    """In a group of one process; what is tested is that no split tensor gets into the file."""
+    policy = load_policy(config(random_model), str(random_adapter), 0)
+    before, record = logits(policy), record_policy(policy, load_tokenizer(config(random_model)))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for layer in policy.get_base_model().model.layers:
+            fully_shard(layer, mesh=mesh)
+        save_adapter(policy, tmp_path / "saved", str(random_model), 7, record, gather_adapter(policy))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert torch.equal(logits(load_policy(config(random_model), str(tmp_path / "saved"), 0)), before)
 
 
 def test_a_loaded_adapter_can_be_trained(random_model: Path, random_adapter: Path):
