@@ -304,8 +304,8 @@ def dpo_round(
         )
 
 
-def run_grpo(loop: Loop, problems: Sequence[Problem], adapter: Path) -> Path:
-    """GRPO from DPO's adapter, with the quickstart's own sandbox; `transformers` shares the trainer's model."""
+def run_grpo(loop: Loop, problems: Sequence[Problem], adapter: Path | None) -> Path:
+    """GRPO from `adapter`, or from the base, with the quickstart's own sandbox; `transformers` shares the trainer's model."""
     from trl import GRPOConfig
 
     from train.grpo import train_grpo
@@ -314,7 +314,7 @@ def run_grpo(loop: Loop, problems: Sequence[Problem], adapter: Path) -> Path:
     folder = loop.run / "grpo"
     with loop.reporter.work("GRPO") as bar:
         return train_grpo(
-            GrpoArguments(adapter=str(adapter), engine=loop.engine_name),
+            GrpoArguments(adapter=str(adapter) if adapter else None, engine=loop.engine_name),
             _model_config(loop),
             GRPOConfig(
                 beta=0.0,

@@ -1,5 +1,5 @@
 """Killed at any step and started again with the same command, a DPO run draws what an undisturbed one draws: on one
-process and on two, whatever reads ahead, with quizzes that change what is drawn."""
+process and on two under each stage of ZeRO, whatever reads ahead, with quizzes that change what is drawn."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ACCELERATE = Path(sys.executable).with_name("accelerate")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
 
 
-def command(processes: int, *arguments: object) -> list[str]:
+def command(processes: str, *arguments: object) -> list[str]:
     launcher = [sys.executable]
-    if processes == 2:
-        launcher = [str(ACCELERATE), "launch", "--config_file", "configs/accelerate/zero2.yaml"]
+    if processes != "one":
+        launcher = [str(ACCELERATE), "launch", "--config_file", f"configs/accelerate/{processes}.yaml"]
     return [*launcher, "train/dpo.py", "--config", "configs/tiny/dpo.yaml", *map(str, arguments)]
 
 
@@ -94,7 +94,7 @@ def common(tmp_path_factory, random_model: Path, judged_rollouts: Path) -> list[
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, common: list[object]) -> Path:
     run_directory = tmp_path_factory.mktemp("dpo") / "whole"
-    run(command(1, *common, "--output_dir", run_directory))
+    run(command("one", *common, "--output_dir", run_directory))
     types = [json.loads(line)["error_type"] for line in draws_of(run_directory)]
     assert len(types) == 2 * 48
     assert types[:16].count("indentation") < 16 < 60 < types[16:].count("indentation"), "the quizzes changed nothing"
@@ -104,12 +104,14 @@ def undisturbed(tmp_path_factory, common: list[object]) -> Path:
 @pytest.mark.parametrize(
     ("processes", "kills", "options"),
     [
-        (1, (5 * 8, 9 * 8), ["--per_device_train_batch_size", 4, "--gradient_accumulation_steps", 2]),
-        (2, (7 * 8,), ["--per_device_train_batch_size", 4, "--dataloader_num_workers", 1]),
+        ("one", (5 * 8, 9 * 8), ["--per_device_train_batch_size", 4, "--gradient_accumulation_steps", 2]),
+        ("zero1", (5 * 8,), ["--per_device_train_batch_size", 4]),
+        ("zero2", (7 * 8,), ["--per_device_train_batch_size", 4, "--dataloader_num_workers", 1]),
+        ("zero3", (5 * 8,), ["--per_device_train_batch_size", 4]),
     ],
 )
 def test_a_killed_run_draws_what_the_undisturbed_one_does(
-    tmp_path: Path, common: list[object], undisturbed: Path, processes: int, kills: tuple[int, ...], options: list
+    tmp_path: Path, common: list[object], undisturbed: Path, processes: str, kills: tuple[int, ...], options: list
 ):
     line = command(processes, *common, *options, "--output_dir", tmp_path / "killed")
     for draws in kills:
