@@ -53,15 +53,25 @@ class sharing:  # noqa: N801 - a context manager, read as a verb
     def __init__(self, engine: TransformersEngine, trainer: Any, version: int) -> None:
         self._engine = engine
         self._engine.policy_version = version
+        self._wrapped = trainer.model_wrapped
         self._unwrapped = unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator)
 
     def __enter__(self) -> Any:
         self._engine.model = self._unwrapped.__enter__()
+        _let_go(self._wrapped)
         return self._engine.model
 
     def __exit__(self, *exc: Any) -> None:
         self._engine.model = None
         self._unwrapped.__exit__(*exc)
+
+
+def _let_go(model: Any) -> None:
+    """Let each process make forward passes by itself. Before each of them ZeRO-3 holds the processes against each
+    other; TRL takes away its other hooks while weights are gathered, and sets up all of them again afterwards."""
+    offload = getattr(getattr(model, "optimizer", None), "parameter_offload", None)
+    if offload is not None:
+        offload.fwd_pre_hook.remove()
 
 
 def send_policy(engine: Engine | None, trainer: Any, adapters: Path, base_model: str, version: int) -> float | None:
