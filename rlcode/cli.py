@@ -51,7 +51,7 @@ def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) ->
     try:
         return main(sys.argv[1:] if argv is None else argv)
     except RlcodeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
