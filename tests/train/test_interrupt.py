@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.sandbox.fleet import eventually
 from tests.train.short_runs import METHODS, STEPS, At, gap, seen, whole_checkpoints
 from train.launcher import ENDED
 
@@ -62,3 +67,96 @@ def test_asked_to_stop_in_its_last_step_a_run_is_finished(tmp_path: Path, random
     adapter = METHODS["dpo"](tmp_path, random_model, judged_rollouts, At(STEPS, lambda: send(signal.SIGTERM)))
     assert (adapter / "adapter_model.safetensors").is_file()
     assert not whole_checkpoints(tmp_path)
+
+
+# Processes: which of them gets the signal.
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCELERATE = Path(sys.executable).with_name("accelerate")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
+DISTURBED = """
+import os, signal, sys
+from rlcode.cli import run_main
+from train import dpo
+from train.pair_trainer import PairTrainer
+
+step = PairTrainer.training_step
+
+def training_step(self, *args, **kwargs):
+    if self.state.global_step == 2 and os.environ["RANK"] == "1":
+        {what}
+    return step(self, *args, **kwargs)
+
+PairTrainer.training_step = training_step
+sys.exit(run_main(dpo.main))
+"""
+
+
+def launch(processes: str, script: str | Path, *arguments: object) -> list[str]:
+    return [
+        *(str(ACCELERATE), "launch", "--config_file", f"configs/accelerate/{processes}.yaml", str(script)),
+        *("--config", "configs/tiny/dpo.yaml", "--logging_steps", "1", *map(str, arguments)),
+    ]
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=900, check=False)
+
+
+def test_of_two_processes_one_is_asked_and_both_stop_at_the_same_step(
+    tmp_path: Path, random_model: Path, judged_rollouts: Path
+):
+    disturbed = tmp_path / "disturbed.py"
+    disturbed.write_text(DISTURBED.format(what="os.kill(os.getpid(), signal.SIGTERM)"))
+    common = ("--model_name_or_path", random_model, "--rollouts", judged_rollouts, "--num_pairs", 40)
+    common = (*common, "--per_device_train_batch_size", 4, "--save_strategy", "no", "--output_dir")
+    stopped = run(launch("zero2", disturbed, *common, tmp_path / "run"))
+    assert stopped.returncode != 0
+    assert stopped.stderr.count("stopped at step 3 of 5 by SIGTERM; the same command goes on from") == 1
+    assert whole_checkpoints(tmp_path / "run") == ["checkpoint-3"]
+    for path in ("run", "whole"):
+        done = run(launch("zero2", "train/dpo.py", *common, tmp_path / path))
+        assert done.returncode == 0, done.stderr[-4000:]
+    assert seen(tmp_path / "run", "dpo") == seen(tmp_path / "whole", "dpo")
+    assert gap(tmp_path / "run" / "adapter", tmp_path / "whole" / "adapter") < 1e-6
+
+
+def test_a_process_that_fails_does_not_leave_the_others_waiting(
+    tmp_path: Path, random_model: Path, judged_rollouts: Path
+):
+    disturbed = tmp_path / "disturbed.py"
+    disturbed.write_text(DISTURBED.format(what="raise RuntimeError('no luck')"))
+    common = ("--model_name_or_path", random_model, "--rollouts", judged_rollouts, "--num_pairs", 40)
+    failed = run(launch("zero2", disturbed, *common, "--save_steps", 1, "--output_dir", tmp_path / "run"))
+    assert failed.returncode != 0
+    assert "RuntimeError: no luck\nin step 3 of " in failed.stderr
+    assert not (tmp_path / "run" / "adapter").exists()
+    run_directory_is_free(tmp_path / "run")
+
+
+@pytest.mark.parametrize("who", ["launcher", "loop"])
+def test_a_run_is_saved_when_its_launcher_is_killed_or_the_loop_is_asked_to_stop(
+    tmp_path: Path, random_model: Path, judged_rollouts: Path, who: str
+):
+    common = ("--model_name_or_path", random_model, "--rollouts", judged_rollouts, "--max_steps", 10_000)
+    command = launch("single", "train/dpo.py", *common, "--save_strategy", "no", "--output_dir", tmp_path / "run")
+    if who == "loop":
+        code = f"import pathlib; from train.stage_process import *; run_stage({command!r}, "
+        command = [sys.executable, "-c", f"{code}pathlib.Path({str(tmp_path)!r}), 'round-01/dpo')"]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as first:
+        assert eventually(lambda: (tmp_path / "run" / "draws.jsonl").exists() or first.poll() is not None, 300)
+        training = psutil.Process(first.pid).children(recursive=True)[-1]
+        first.send_signal(signal.SIGTERM if who == "loop" else signal.SIGKILL)
+        _, told = first.communicate(timeout=300)
+    if who == "loop":
+        assert "LoopStoppedError: stopped during round-01/dpo; the same command goes on" in told
+    assert eventually(lambda: not training.is_running(), 300)
+    (checkpoint,) = whole_checkpoints(tmp_path / "run")
+    assert f"of 10000 by SIGTERM; the same command goes on from {tmp_path / 'run' / checkpoint}" in told
+    assert not (tmp_path / "run" / "adapter").exists()
+    run_directory_is_free(tmp_path / "run")
+
+
+def run_directory_is_free(path: Path) -> None:
+    with open(path / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
