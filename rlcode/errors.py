@@ -18,6 +18,11 @@ RlcodeError
 
 from __future__ import annotations
 
+import errno
+
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What an `OSError` says of a disk that takes no more."""
+
 
 class RlcodeError(Exception):
     """Root of the tree. `exit_code` is what a command ends with."""

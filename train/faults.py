@@ -6,7 +6,6 @@ many libraries, each in its own way, and is named here. Any other error keeps it
 
 from __future__ import annotations
 
-import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlcode.errors import DiskError, RlcodeError
+from rlcode.errors import DISK_ERRNOS, DiskError, RlcodeError
 from train.checkpoints import how_to_go_on
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 # torch and safetensors say it in words alone
 _WORDS = ("No space left", "quota exceeded", "File too large", "PytorchStreamWriter failed", "file write failed")
 
@@ -49,7 +47,7 @@ def _when(state: Any) -> str:
 
 def is_of_disk(error: BaseException) -> bool:
     """Whether it says that a disk takes no more."""
-    if isinstance(error, OSError) and error.errno in _DISK:
+    if isinstance(error, OSError) and error.errno in DISK_ERRNOS:
         return True
     return any(word in str(error) for word in _WORDS)
 

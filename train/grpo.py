@@ -93,6 +93,7 @@ def train_grpo(
     output_dir = Path(training_args.output_dir)
     version = rollouts.first_version + trainer.state.global_step
     with naming_faults(trainer):
+        rollouts.remember(trainer)  # a run that was resumed behind its last step drew nothing
         if trainer.accelerator.is_main_process:
             rollouts.notebook.save(output_dir / "notebook.json")
             if not callbacks:

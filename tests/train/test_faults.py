@@ -12,15 +12,18 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+import train.policy
 from rewards.composite import CompositeReward
 from rlcode.cli import run_main
 from rlcode.errors import DiskError, EngineError, NonFiniteError, SandboxError, StoreError
 from rlcode.types import Completion
+from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
 from sandbox.local import LocalWorker
 from sandbox.worker import WorkerLost
 from tests.train.short_runs import CHANCES, METHODS, STEPS, At, ScriptedEngine, gap, seen, whole_checkpoints
 from train.finite import require_finite_weights
+from train.pair_trainer import PairTrainer
 
 EACH_STEP = {"save_strategy": "steps", "save_steps": 1}
 
@@ -40,6 +43,9 @@ def undisturbed(tmp_path_factory, random_model: Path, judged_rollouts: Path) -> 
 
 
 def require_same(path: Path, undisturbed: Path, method: str) -> None:
+    if method != "sft":
+        notebooks = [ErrorNotebook.load(run / "notebook.json") for run in (path, undisturbed)]
+        assert notebooks[0].evidence() == notebooks[1].evidence()
     assert seen(path, method) == seen(undisturbed, method)
     assert gap(path / "adapter", undisturbed / "adapter") < 1e-7
 
@@ -110,6 +116,54 @@ def test_an_engine_that_is_lost_ends_the_run_with_its_own_words(
         "error: the vLLM server http://gpu:8000 did not answer for 300 s",
         f"in step 2 of {STEPS}: the same command goes on from {tmp_path / 'checkpoint-1'}",
     ]
+
+
+# What is on the disk, whenever it ends.
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, at: int) -> None:
+    """Let a function raise the `at`-th time that it is called."""
+    calls, real = iter(range(1, at + 1)), getattr(owner, name)
+
+    def sometimes(*args: Any, **kwargs: Any) -> Any:
+        if next(calls, None) == at:
+            raise RuntimeError("killed")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, sometimes)
+
+
+def test_the_last_whole_checkpoint_stays_until_the_next_one_is_whole(
+    tmp_path: Path, random_model: Path, judged_rollouts: Path, monkeypatch: pytest.MonkeyPatch
+):
+    failing(monkeypatch, PairTrainer, "save_beside", at=2)
+    with pytest.raises(RuntimeError, match="killed"):
+        METHODS["dpo"](tmp_path, random_model, judged_rollouts, save_total_limit=1, **EACH_STEP)
+    assert (tmp_path / "checkpoint-2" / "optimizer.pt").exists()
+    assert whole_checkpoints(tmp_path) == ["checkpoint-1"]
+    METHODS["dpo"](tmp_path, random_model, judged_rollouts, save_total_limit=1, **EACH_STEP)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{STEPS}"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_adapter_appears_whole_and_a_run_that_lacks_only_that_is_finished_by_the_same_command(
+    tmp_path: Path,
+    random_model: Path,
+    judged_rollouts: Path,
+    undisturbed,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+):
+    options = {"save_strategy": "steps", "save_steps": STEPS}
+    # GRPO hands the adapter on to its engine at each step
+    failing(monkeypatch, train.policy, "write_adapter_metadata", at=1 + STEPS if method == "grpo" else 1)
+    with pytest.raises(RuntimeError, match="killed") as failure:
+        METHODS[method](tmp_path, random_model, judged_rollouts, **options)
+    assert note_of(failure.value).startswith("after the last step: the same command goes on from")
+    assert not (tmp_path / "adapter").exists()
+    monkeypatch.undo()
+    METHODS[method](tmp_path, random_model, judged_rollouts, **options)
+    require_same(tmp_path, undisturbed(method), method)
 
 
 # Numbers that are none.

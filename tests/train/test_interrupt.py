@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sampling.adapters import adapter_version
+from sampling.notebook import ErrorNotebook
 from tests.sandbox.fleet import eventually
 from tests.train.short_runs import METHODS, STEPS, At, gap, seen, whole_checkpoints
 from train.launcher import ENDED
@@ -41,6 +43,10 @@ def test_a_run_that_was_asked_to_stop_goes_on_and_ends_where_the_undisturbed_one
     resumed = train(stopped, random_model, judged_rollouts)
     assert seen(stopped, method) == seen(tmp_path / "whole", method)
     assert gap(whole, resumed) < 1e-7
+    assert adapter_version(whole) == adapter_version(resumed) == 1 + STEPS
+    if method != "sft":
+        notebooks = [ErrorNotebook.load(adapter.with_name("notebook.json")) for adapter in (whole, resumed)]
+        assert notebooks[0].evidence() == notebooks[1].evidence()
 
 
 def test_a_second_signal_ends_the_run_at_once(tmp_path: Path, random_model: Path, judged_rollouts: Path):
@@ -121,15 +127,25 @@ def test_of_two_processes_one_is_asked_and_both_stop_at_the_same_step(
     assert gap(tmp_path / "run" / "adapter", tmp_path / "whole" / "adapter") < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("raise RuntimeError('no luck')", "RuntimeError: no luck\nin step 3 of "),
+        (
+            "next(w for n, w in self.model.named_parameters() if 'lora_B' in n).data.fill_(float('nan'))",
+            "error: step 3: on process 1 the loss is nan",
+        ),
+    ],
+)
 def test_a_process_that_fails_does_not_leave_the_others_waiting(
-    tmp_path: Path, random_model: Path, judged_rollouts: Path
+    tmp_path: Path, random_model: Path, judged_rollouts: Path, what: str, told: str
 ):
     disturbed = tmp_path / "disturbed.py"
-    disturbed.write_text(DISTURBED.format(what="raise RuntimeError('no luck')"))
+    disturbed.write_text(DISTURBED.format(what=what))
     common = ("--model_name_or_path", random_model, "--rollouts", judged_rollouts, "--num_pairs", 40)
     failed = run(launch("zero2", disturbed, *common, "--save_steps", 1, "--output_dir", tmp_path / "run"))
     assert failed.returncode != 0
-    assert "RuntimeError: no luck\nin step 3 of " in failed.stderr
+    assert told in failed.stderr
     assert not (tmp_path / "run" / "adapter").exists()
     run_directory_is_free(tmp_path / "run")
 
