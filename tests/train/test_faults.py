@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+import sandbox.keeper
 import train.policy
 from rewards.composite import CompositeReward
 from rlcode.cli import run_main
@@ -81,6 +82,8 @@ def test_a_sandbox_that_dies_for_good_ends_the_run_and_no_sample_is_counted_as_w
 
     def lost(*args: Any) -> Any:
         raise WorkerLost("it is gone")
+
+    monkeypatch.setattr(sandbox.keeper, "LONGEST_PAUSE_S", 0.01)  # it is a minute until it gives up
 
     def die() -> None:
         monkeypatch.setattr(LocalWorker, "start", dead)
