@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from rlcode import __version__, load_sibling
-from rlcode.errors import RlcodeError
+from rlcode.errors import DISK_ERRNOS, RlcodeError
 
 # name: (module with `main(argv) -> exit code`, one line of help)
 COMMANDS = {
@@ -51,8 +51,14 @@ def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) ->
     try:
         return main(sys.argv[1:] if argv is None else argv)
     except RlcodeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in DISK_ERRNOS:
+            raise
+        path = error.filename or "a file"
+        print(f"error: {path} can't be written: {error.strerror}; make room, and run the same command", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -10,11 +10,18 @@ RlcodeError
 ├── ExtractionError     the process that takes programs out of completions does not start
 ├── EngineError         the generation engine failed
 │   └── PolicyMismatchError  the engine does not hold the policy that the trainer has
-├── StoreError          rollouts can't be written: the disk is full, say; what was written is whole
+├── DiskError           what a run keeps can't be written: the disk is full, say; what was written before is whole
+│   └── StoreError      rollouts
+├── NonFiniteError      a loss, a gradient or a weight is NaN or infinite
 └── RunDirectoryError   a run directory is of another run, schema or process; exit code 2
 """
 
 from __future__ import annotations
+
+import errno
+
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What an `OSError` says of a disk that takes no more."""
 
 
 class RlcodeError(Exception):
@@ -59,7 +66,15 @@ class PolicyMismatchError(EngineError):
     pass
 
 
-class StoreError(RlcodeError):
+class DiskError(RlcodeError):
+    pass
+
+
+class StoreError(DiskError):
+    pass
+
+
+class NonFiniteError(RlcodeError):
     pass
 
 

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from rlcode.errors import ConfigError
 from rlcode.run_directory import write_json
+from train.finite import require_finite_weights
 from train.policy import ADAPTER_NAME
 
 WHOLE = "rlcode_checkpoint.json"
@@ -18,18 +19,37 @@ WHOLE = "rlcode_checkpoint.json"
 
 class WholeCheckpoints:
     """For a trainer of TRL's, before it in the list of bases. transformers takes a checkpoint that a kill cut short for
-    a whole one, and where it has the reference's adapter too, in a folder of its own, it loads that one alone."""
+    a whole one, removes old ones (`save_total_limit`) before the new one is whole, and where a checkpoint has the
+    reference's adapter too, in a folder of its own, it loads that one alone."""
 
     def save_beside(self, checkpoint: Path) -> None:
         """Write to `checkpoint` what belongs to it and transformers knows nothing of. Every process calls this."""
 
+    def may_stop_here(self) -> bool:
+        """Whether a run that goes on from here does what this one would."""
+        return True
+
     def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        checkpoint = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        """
+        Raises:
+            NonFiniteError: there is nothing worth saving; what was saved before stays.
+        """
+        require_finite_weights(self)
+        args, is_first = self.args, self.accelerator.is_main_process
+        checkpoint = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if is_first:  # one that is written again is not whole meanwhile
+            (checkpoint / WHOLE).unlink(missing_ok=True)
+        limit, args.save_total_limit = args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        finally:
+            args.save_total_limit = limit
         self.save_beside(checkpoint)
         self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
+        if is_first and not args.save_only_model:
             write_json(checkpoint / WHOLE, {"step": self.state.global_step})
+        if is_first:
+            rotate_checkpoints(args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
@@ -48,8 +68,20 @@ def checkpoint_to_resume(args: Any) -> Path | None:
         if not _is_whole(named):
             raise ConfigError(f"{named} is no whole checkpoint of one of our scripts; name another, or leave it out")
         return named
-    checkpoints = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-    return max(filter(_is_whole, checkpoints), key=steps_before, default=None)
+    return _last_whole(Path(args.output_dir))
+
+
+def how_to_go_on(args: Any) -> str:
+    """What to do after a run with these `TrainingArguments` was stopped or failed."""
+    last = _last_whole(Path(args.output_dir))
+    if last is None:
+        return "no checkpoint was saved before, so the same command begins again"
+    without = " without --resume_from_checkpoint" if args.resume_from_checkpoint else ""
+    return f"the same command{without} goes on from {last}"
+
+
+def _last_whole(run: Path) -> Path | None:
+    return max(filter(_is_whole, run.glob(f"{PREFIX_CHECKPOINT_DIR}-*")), key=steps_before, default=None)
 
 
 def steps_before(checkpoint: Path | None) -> int:

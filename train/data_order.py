@@ -33,11 +33,15 @@ class ExampleSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         first = self.epoch() * self._epoch_length
         for position in range(first, first + self._epoch_length):
-            turn, place = divmod(position, self._num_examples)
-            yield int(self._order(turn)[place])
+            yield self.example_at(position)
 
     def __len__(self) -> int:
         return self._epoch_length
+
+    def example_at(self, position: int) -> int:
+        """Which example is trained on at this place of the run."""
+        turn, place = divmod(position, self._num_examples)
+        return int(self._order(turn)[place])
 
 
 def check_data_order(args: Any) -> None:

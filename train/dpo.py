@@ -23,6 +23,7 @@ from rlcode.config import parse_config
 from rlcode.errors import ConfigError
 from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
+from train.launcher import end_with_launcher
 
 if TYPE_CHECKING:
     from sampling.notebook import ErrorNotebook
@@ -39,6 +40,7 @@ def _trl_configs() -> Sequence[type]:
 
 
 def main(argv: list[str]) -> int:
+    end_with_launcher()
     pair_args, policy_args, model_args, training_args = parse_config(
         [PairArguments, PolicyArguments], argv, prog="train/dpo.py", others=_trl_configs
     )
@@ -64,6 +66,8 @@ def train_dpo(
     With `callbacks`, the trainer prints nothing itself.
     """
     from train.checkpoints import checkpoint_to_resume
+    from train.faults import naming_faults
+    from train.interrupt import run_training
     from train.pair_trainer import check_arguments
     from train.policy import leave_together, save_policy
 
@@ -88,12 +92,13 @@ def train_dpo(
                 engine=engine,
                 sandbox=sandbox,
             )
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        run_training(trainer, checkpoint)
 
     version = first_version + trainer.state.global_step
-    save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)
-    if trainer.accelerator.is_main_process:
-        trainer.sampler.history.last.notebook.save(output_dir / "notebook.json")
+    with naming_faults(trainer):
+        if trainer.accelerator.is_main_process:
+            trainer.sampler.history.last.notebook.save(output_dir / "notebook.json")
+        save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)  # last: the run is over
     leave_together(trainer)
     return output_dir / "adapter"
 

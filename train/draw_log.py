@@ -70,6 +70,11 @@ class DrawLog:
         """This process trains on `draws` in `step`, counted from 0."""
         self._taken += [(step, placed) for placed in draws]
 
+    def task_ids(self, step: int) -> list[str]:
+        """Of what this process trains on in the step under way."""
+        sides = self._pool.sides
+        return [sides.task_ids[sides.problem[one.draw.rejected]] for taken, one in self._taken if taken == step]
+
     def write(self) -> None:
         """Append what was taken since the last time. Every process must call this."""
         taken = sorted(gather_object(self._taken), key=lambda one: one[1].position)

@@ -10,10 +10,11 @@ from trl import SFTTrainer
 
 from train.checkpoints import WholeCheckpoints
 from train.data_order import ExampleSampler, check_data_order, require_values
+from train.finite import FiniteSteps
 from train.pair_sampler import StepPlan
 
 
-class ExampleTrainer(WholeCheckpoints, SFTTrainer):
+class ExampleTrainer(FiniteSteps, WholeCheckpoints, SFTTrainer):
     """Differs from `SFTTrainer` in its checkpoints, in the order of the data, and in what it does to it: nothing.
     `examples` has the columns `input_ids` and `labels` as they are trained on (TRL would cut what is longer than
     `max_length`).
@@ -23,13 +24,20 @@ class ExampleTrainer(WholeCheckpoints, SFTTrainer):
 
     def __init__(self, *, args: Any, examples: Dataset, **kwargs: Any) -> None:
         super().__init__(args=args, train_dataset=examples, **kwargs)
-        plan = StepPlan.from_arguments(args, len(examples))
+        self._plan = plan = StepPlan.from_arguments(args, len(examples))
+        self._task_ids = examples["task_id"]
         self.sampler = ExampleSampler(len(examples), plan.draws_per_epoch, seed=args.seed)
         # not the loader: that of a resumed run does not tell the sampler its epoch
         self.sampler.epoch = lambda: self.state.global_step // plan.steps_per_epoch
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
+
+    def task_ids_in_step(self) -> list[str]:
+        """Of all processes."""
+        first = self.state.global_step * self._plan.draws_per_step
+        places = range(first, first + self._plan.draws_per_step)
+        return [self._task_ids[self.sampler.example_at(place)] for place in places]
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
         return self.sampler

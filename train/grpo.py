@@ -25,6 +25,7 @@ from rlcode.prompts import PromptFormat
 from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
+from train.launcher import end_with_launcher
 
 
 def _trl_configs() -> Sequence[type]:
@@ -36,6 +37,7 @@ def _trl_configs() -> Sequence[type]:
 def main(argv: list[str]) -> int:
     from rlcode.data.registry import load_problems
 
+    end_with_launcher()
     args, model_args, training_args = parse_config([GrpoArguments], argv, prog="train/grpo.py", others=_trl_configs)
     file = Path(args.benchmark_file) if args.benchmark_file else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
@@ -64,7 +66,9 @@ def train_grpo(
 
     from rewards.composite import CompositeReward
     from train.checkpoints import checkpoint_to_resume
+    from train.faults import naming_faults
     from train.group_trainer import GroupTrainer
+    from train.interrupt import run_training
     from train.policy import leave_together, load_policy, load_tokenizer, save_policy
 
     checkpoint = checkpoint_to_resume(training_args)
@@ -84,15 +88,17 @@ def train_grpo(
         )
         if callbacks:
             trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        run_training(trainer, checkpoint)
 
     output_dir = Path(training_args.output_dir)
     version = rollouts.first_version + trainer.state.global_step
-    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
-    if trainer.accelerator.is_main_process:
-        rollouts.notebook.save(output_dir / "notebook.json")
-        if not callbacks:
-            print(f"GRPO: {rollouts.describe_groups()}")
+    with naming_faults(trainer):
+        rollouts.remember(trainer)  # a run that was resumed behind its last step drew nothing
+        if trainer.accelerator.is_main_process:
+            rollouts.notebook.save(output_dir / "notebook.json")
+            if not callbacks:
+                print(f"GRPO: {rollouts.describe_groups()}")
+        save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)  # last: it is over
     leave_together(trainer)
     return output_dir / "adapter"
 

@@ -16,13 +16,14 @@ from train.best_adapter import BestAdapter
 from train.checkpoints import WholeCheckpoints
 from train.data_order import check_data_order
 from train.draw_log import DrawLog
+from train.finite import FiniteSteps
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
 
 SNAPSHOTS = "snapshots"
 """Where a checkpoint has the snapshots that were announced before it, and the best adapter."""
 
 
-class PairTrainer(WholeCheckpoints, DPOTrainer):
+class PairTrainer(FiniteSteps, WholeCheckpoints, DPOTrainer):
     """Differs from `DPOTrainer` in where its pairs come from: `sampler` draws them, and they are token ids as they were
     sampled (TRL would tokenise the text again and end every completion with EOS, also one that was cut off).
 
@@ -50,6 +51,9 @@ class PairTrainer(WholeCheckpoints, DPOTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         self.draw_log.take(self.state.global_step, inputs.pop("draws"))
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def task_ids_in_step(self) -> list[str]:
+        return self.draw_log.task_ids(self.state.global_step)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         logs.update(self.draw_log.metrics())

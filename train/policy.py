@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +148,12 @@ def leave_together(trainer: Any) -> None:
 def save_adapter(
     model: PeftModel, path: Path, base_model: str, version: int, record: PolicyRecord, state: Any = None
 ) -> None:
-    """Write the adapter of `model` to `path`, with the `record` of what the policy says; `state` replaces the model's
-    own weights where they are sharded."""
-    model.save_pretrained(str(path), selected_adapters=[ADAPTER_NAME], state_dict=state)
-    write_adapter_metadata(path, base_model, version, to_json(record))
+    """Write the adapter of `model` to `path`, whole or not at all, with the `record` of what the policy says; `state`
+    replaces the model's own weights where they are sharded."""
+    part = path.with_name(f".{path.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(str(part), selected_adapters=[ADAPTER_NAME], state_dict=state)
+    write_adapter_metadata(part, base_model, version, to_json(record))
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(part, path)

@@ -86,6 +86,7 @@ class PolicyRollouts:
         self._opened = opened_thinking(self.prompts, self.engine.tokenizer)
         self._by_id = {problem.task_id: problem for problem in self.problems}
         self._synced_step: int | None = None
+        self._remembers = False
         self._asked = _Asked(step=-1)
         self._groups: Counter[str] = Counter()
 
@@ -100,8 +101,7 @@ class PolicyRollouts:
         return [{"role": "user", "content": task_id}] if self.prompts.style == PromptStyle.CHAT else task_id
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
-        if self._synced_step is None:
-            self._go_on_from(self.first_version + trainer.state.global_step, trainer)
+        self.remember(trainer)
         with self._policy_in_force(trainer):
             batch = self._fill(prompts, trainer)
         self._tell(batch, trainer)
@@ -227,6 +227,12 @@ class PolicyRollouts:
             gap = send_policy(self.engine, trainer, self.adapters, self.base_model, version)
             trainer._log_metric("policy/logprob_gap", gap)
         return nullcontext()
+
+    def remember(self, trainer: Any) -> None:
+        """Take what came before a resume into account, unless that was done. Every process must call this."""
+        if not self._remembers:
+            self._remembers = True
+            self._go_on_from(self.first_version + trainer.state.global_step, trainer)
 
     def _go_on_from(self, version: int, trainer: Any) -> None:
         """A run that resumes from a checkpoint draws again what it drew after it, and remembers what came before."""

@@ -23,6 +23,7 @@ from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.run_directory import open_for_training
 from train.arguments import PolicyArguments, SftArguments
+from train.launcher import end_with_launcher
 
 if TYPE_CHECKING:
     from train.example_trainer import ExampleTrainer
@@ -36,6 +37,7 @@ def _trl_configs() -> Sequence[type]:
 
 
 def main(argv: list[str]) -> int:
+    end_with_launcher()
     sft_args, policy_args, model_args, training_args = parse_config(
         [SftArguments, PolicyArguments], argv, prog="train/sft.py", others=_trl_configs
     )
@@ -65,6 +67,8 @@ def train_sft(
     """
     from train.checkpoints import checkpoint_to_resume
     from train.example_trainer import check_arguments
+    from train.faults import naming_faults
+    from train.interrupt import run_training
     from train.policy import leave_together, load_tokenizer, save_policy
     from train.sft_examples import FILE_NAME, record_examples
 
@@ -80,10 +84,11 @@ def train_sft(
             print(f"SFT: {examples.summary}")
         first_version = 1 + newest_version(policy_args, examples)
         trainer = make_trainer(policy_args, model_args, training_args, examples, callbacks)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        run_training(trainer, checkpoint)
 
     version = first_version + trainer.state.global_step
-    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
+    with naming_faults(trainer):
+        save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
     leave_together(trainer)
     return output_dir / "adapter"
 

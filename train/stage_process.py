@@ -51,7 +51,7 @@ def run_stage(command: Sequence[str], directory: Path, name: str) -> None:
     before: dict[int, Any] = {number: signal.signal(number, _ask) for number in (signal.SIGINT, signal.SIGTERM)}
     process: subprocess.Popen[bytes] | None = None
     try:
-        process = subprocess.Popen(command, start_new_session=True)
+        process = subprocess.Popen(command, env=_environment(), start_new_session=True)
         write_json(directory / _FILE, {"session": process.pid, "stage": name})
         code = process.wait()
     except _Asked as asked:
@@ -84,6 +84,11 @@ def end_leftover(directory: Path) -> str | None:
     return str(left["stage"]) if running else None
 
 
+def _environment() -> dict[str, str]:
+    # torch's launcher of several processes gives them 30 s, too little for the step under way
+    return {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_S:.0f}", **os.environ}
+
+
 def _restore(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -94,14 +99,21 @@ def _ask(number: int, frame: FrameType | None) -> None:
 
 
 def _end(session: int, number: int) -> None:
-    """Ask all processes of a session to stop, and after `GRACE_S` make them."""
-    for pid in _members(session):
+    """Ask a session to stop, and after `GRACE_S` make all its processes end."""
+    for pid in _to_ask(session):
         _send(pid, number)
     deadline = time.monotonic() + GRACE_S
     while any(_members(session)) and time.monotonic() < deadline:
         time.sleep(0.1)
     for pid in _members(session):
         _send(pid, signal.SIGKILL)
+
+
+def _to_ask(session: int) -> list[int]:
+    """The first process of a session and its children. The children's children (those that load data, say) are theirs
+    to end, and are needed until then."""
+    parents = _parents_of(session)
+    return [pid for pid, parent in parents.items() if session in (pid, parent)] or list(parents)
 
 
 def _send(pid: int, number: int) -> None:
@@ -113,6 +125,12 @@ def _send(pid: int, number: int) -> None:
 
 def _members(session: int) -> Iterator[int]:
     """The processes of a session that have not ended. Its number is not given again while there is one."""
+    yield from _parents_of(session)
+
+
+def _parents_of(session: int) -> dict[int, int]:
+    """Each of them with its parent."""
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -120,4 +138,5 @@ def _members(session: int) -> Iterator[int]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(fields[3]) == session and fields[0] not in ("Z", "X"):
-                yield int(name)
+                found[int(name)] = int(fields[1])
+    return found

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -218,3 +219,16 @@ def test_a_server_that_answers_nothing_is_waited_for_no_longer_than_allowed(
         answers["/v1/completions"] = lambda answer: httpx.Response(500, json={"error": {"message": "out of memory"}})
         with pytest.raises(EngineError, match=r"did not answer for 1 s \(out of memory\)"):
             list(engine.generate(wanted(1)[:1], SAMPLED))
+
+
+def test_a_server_that_hangs_ends_the_run_in_the_time_allowed_and_serves_again_when_it_is_free(
+    vllm_server: Server, random_model: Path
+):
+    bounded = replace(settings(vllm_server.url, wait_s=1), server_timeout_s=15)
+    with VllmServerEngine(str(random_model), bounded) as engine:
+        request = wanted(1)[:1]
+        before = list(engine.generate(request, SAMPLED))
+        with vllm_server.hanging(), pytest.raises(EngineError, match=r"did not answer for 1 s \(ReadTimeout"):
+            list(engine.generate(request, SAMPLED))
+    with VllmServerEngine(str(random_model), settings(vllm_server.url)) as engine:
+        assert by_key(list(engine.generate(request, SAMPLED))) == by_key(before)
