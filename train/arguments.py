@@ -27,9 +27,13 @@ from train.groups import GroupFilter
 
 @dataclass
 class PolicyArguments:
-    """Which adapter training starts from."""
+    """Which policy training starts from, and what of it is trained."""
 
-    adapter: str | None = option(None, "LoRA adapter to go on training; none starts a new one on the base model")
+    adapter: str | None = option(
+        None,
+        "LoRA adapter to go on training (with full_finetuning: checkpoint of such a run); none starts from the base",
+    )
+    full_finetuning: bool = option(False, "train all weights and no adapter; takes many times the memory")
 
 
 @dataclass
@@ -70,7 +74,8 @@ class PairArguments(PoolArguments, QuizArguments):
     notebook: str | None = option(None, "error notebook of earlier rounds; these rollouts are added to it")
     reference: str = option(
         "previous_round",
-        "DPO's reference: base (the adapter switched off) or previous_round (a frozen copy of --adapter)",
+        "DPO's reference: base (the adapter switched off) or previous_round (a frozen copy of --adapter); with "
+        "full_finetuning either is a second copy of the model",
         choices=["base", "previous_round"],
     )
 

@@ -7,9 +7,10 @@ from typing import Any
 from trl import GRPOTrainer
 
 from train.checkpoints import WholeCheckpoints
+from train.policy_kinds import KeepsAdapter
 
 
-class GroupTrainer(WholeCheckpoints, GRPOTrainer):
+class GroupTrainer(WholeCheckpoints, KeepsAdapter, GRPOTrainer):
     """Differs from `GRPOTrainer` in its checkpoints, and in what rewards and logs see: the prompts of the problems that
     the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots."""
 

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
         adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))
     if os.environ.get("RANK", "0") == "0":
-        print(f"GRPO: adapter in {adapter}")
+        print(f"GRPO: {adapter.name} in {adapter}")
     return 0
 
 
@@ -54,7 +54,7 @@ def train_grpo(
     engine: Any = None,
     sandbox: Any = None,
 ) -> Path:
-    """Train on `problems` and return the directory of the adapter.
+    """Train on `problems` and return the directory of the adapter, or with full fine-tuning of the model.
 
     `engine` and `sandbox`, where given, are used and left open; else new ones are opened as `args` says. With
     `callbacks`, the trainer prints nothing itself.
@@ -65,10 +65,12 @@ def train_grpo(
     from rewards.composite import CompositeReward
     from train.checkpoints import checkpoint_to_resume
     from train.group_trainer import GroupTrainer
-    from train.policy import leave_together, load_policy, load_tokenizer, save_policy
+    from train.policy import FOLDERS, leave_together, load_policy, load_tokenizer, save_policy
+    from train.policy_kinds import check_kind
 
+    check_kind(args, model_args, training_args, args)
     checkpoint = checkpoint_to_resume(training_args)
-    policy = load_policy(model_args, args.adapter, training_args.seed)
+    policy = load_policy(model_args, args.adapter, training_args.seed, full=args.full_finetuning)
     tokenizer = load_tokenizer(model_args)
     with ExitStack() as stack:
         rollouts = open_rollouts(args, model_args, training_args, problems, tokenizer, engine, sandbox, stack)
@@ -86,15 +88,15 @@ def train_grpo(
             trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-    output_dir = Path(training_args.output_dir)
+    output_dir, final = Path(training_args.output_dir), Path(training_args.output_dir) / FOLDERS[args.full_finetuning]
     version = rollouts.first_version + trainer.state.global_step
-    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
+    save_policy(trainer, final, str(model_args.model_name_or_path), version)
     if trainer.accelerator.is_main_process:
         rollouts.notebook.save(output_dir / "notebook.json")
         if not callbacks:
             print(f"GRPO: {rollouts.describe_groups()}")
     leave_together(trainer)
-    return output_dir / "adapter"
+    return final
 
 
 def open_rollouts(

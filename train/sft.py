@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     with open_for_training(Path(training_args.output_dir), "sft", [sft_args, policy_args, model_args, training_args]):
         adapter = train_sft(sft_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":
-        print(f"SFT: adapter in {adapter}, what it was trained on in {adapter.parent / 'examples.jsonl'}")
+        print(f"SFT: {adapter.name} in {adapter}, what it was trained on in {adapter.parent / 'examples.jsonl'}")
     return 0
 
 
@@ -54,7 +54,7 @@ def train_sft(
     callbacks: Sequence = (),
     sandbox: Any = None,
 ) -> Path:
-    """Train on one source of programs and return the directory of the adapter.
+    """Train on one source of programs and return the directory of the adapter, or with full fine-tuning of the model.
 
     `sandbox`, where given, judges the reference solutions and is left open; else a new one is opened as `sft_args`
     says. With `callbacks`, nothing is printed here.
@@ -65,11 +65,13 @@ def train_sft(
     """
     from train.checkpoints import checkpoint_to_resume
     from train.example_trainer import check_arguments
-    from train.policy import leave_together, load_tokenizer, save_policy
+    from train.policy import FOLDERS, leave_together, load_tokenizer, save_policy
+    from train.policy_kinds import check_kind
     from train.sft_examples import FILE_NAME, record_examples
 
     sft_args.check_source()
     check_arguments(training_args)
+    check_kind(policy_args, model_args, training_args)
     output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
     is_first = training_args.process_index == 0
     with tempfile.TemporaryDirectory(prefix="rlcode-sft-") as folder:
@@ -83,9 +85,10 @@ def train_sft(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     version = first_version + trainer.state.global_step
-    save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
+    final = output_dir / FOLDERS[policy_args.full_finetuning]
+    save_policy(trainer, final, str(model_args.model_name_or_path), version)
     leave_together(trainer)
-    return output_dir / "adapter"
+    return final
 
 
 def make_examples(
@@ -122,7 +125,9 @@ def make_trainer(
     from train.policy import load_policy, load_tokenizer
 
     trainer = ExampleTrainer(
-        model=load_policy(model_args, policy_args.adapter, training_args.seed),
+        model=load_policy(
+            model_args, policy_args.adapter, training_args.seed, full=policy_args.full_finetuning
+        ),
         args=training_args,
         examples=examples.rows,
         processing_class=load_tokenizer(model_args),
