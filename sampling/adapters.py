@@ -111,7 +111,7 @@ def is_checkpoint(policy: Path) -> bool:
 
 
 def check_checkpoint(policy: Path, base_model: str) -> None:
-    """Make sure that whole weights are a policy that came of `base_model`; those from elsewhere are taken at their word.
+    """Make sure that whole weights are a policy that came of `base_model`; those from elsewhere are believed.
 
     Raises:
         InputError: they came of another one, or the directory holds no whole weights.

@@ -23,6 +23,7 @@ from rlcode.config import parse_config
 from rlcode.errors import ConfigError
 from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
+from train.precision import with_precision
 
 if TYPE_CHECKING:
     from sampling.notebook import ErrorNotebook
@@ -40,7 +41,7 @@ def _trl_configs() -> Sequence[type]:
 
 def main(argv: list[str]) -> int:
     pair_args, policy_args, model_args, training_args = parse_config(
-        [PairArguments, PolicyArguments], argv, prog="train/dpo.py", others=_trl_configs
+        [PairArguments, PolicyArguments], with_precision(argv), prog="train/dpo.py", others=_trl_configs
     )
     with open_for_training(Path(training_args.output_dir), "dpo", [pair_args, policy_args, model_args, training_args]):
         adapter = train_dpo(pair_args, policy_args, model_args, training_args)

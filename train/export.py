@@ -2,8 +2,8 @@
 
 The proof: every matrix that the adapter targets differs from the base's; on fixed prompts the logits of the merged
 model, loaded again from disk, agree with those of base + adapter; and its log-probabilities agree with what the
-adapter's trainer wrote down, as in any engine. A directory with the output's name appears only when the proof holds; the
-figures lie in it as `export_proof.json`. An adapter of a quantised base is merged into the base in full.
+adapter's trainer wrote down, as in any engine. A directory with the output's name appears only when the proof holds;
+the figures lie in it as `export_proof.json`. An adapter of a quantised base is merged into the base in full.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from rlcode.prompts import PromptFormat
 from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
+from train.precision import with_precision
 
 
 def _trl_configs() -> Sequence[type]:
@@ -36,7 +37,9 @@ def _trl_configs() -> Sequence[type]:
 def main(argv: list[str]) -> int:
     from rlcode.data.registry import load_problems
 
-    args, model_args, training_args = parse_config([GrpoArguments], argv, prog="train/grpo.py", others=_trl_configs)
+    args, model_args, training_args = parse_config(
+        [GrpoArguments], with_precision(argv), prog="train/grpo.py", others=_trl_configs
+    )
     file = Path(args.benchmark_file) if args.benchmark_file else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
         adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))

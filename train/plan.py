@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlcode.config import parse_config, read_yaml
+from rlcode.config import parse_config, written_values
 from rlcode.errors import ConfigError
 from rlcode.run_directory import write_json
 from train.arguments import GrpoArguments, PairArguments, PlanArguments, PolicyArguments
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     """Run `rlcode plan ARGV…`; returns 0 where the run fits, also tightly, and 1 where it does not."""
     if "-h" in argv or "--help" in argv:
         parse_config([PlanArguments], argv, prog="rlcode plan")
-    written = _written(argv)
+    written = written_values(argv)
     method = _method(written)
     plan_args, *rest = parse_config(
         [PlanArguments, *_OWN[method]],
@@ -45,18 +45,6 @@ def main(argv: list[str]) -> int:
     if plan_args.json:
         write_json(Path(plan_args.json), plan.to_json())
     return 1 if plan.verdict == Verdict.DOES_NOT_FIT else 0
-
-
-def _written(argv: list[str]) -> dict[str, Any]:
-    """What the file and the command line say, before anything is checked."""
-    words = [part for word in argv for part in word.split("=", 1)]
-    line = {
-        word.removeprefix("--"): following
-        for word, following in zip(words, [*words[1:], None], strict=True)
-        if word.startswith("--")
-    }
-    file = line.get("config")
-    return {**(read_yaml(Path(file)) if file else {}), **line}
 
 
 def _method(written: dict[str, Any]) -> str:

@@ -75,7 +75,7 @@ def _against_full(model_args: ModelConfig, training_args: Any) -> Iterator[str]:
         )
     # GRPO's alone: that of DPO is ours to load
     if model_args.model_revision != "main" and hasattr(training_args, "num_generations") and training_args.beta:
-        yield "full_finetuning loads its reference from the main revision; name a directory, or leave model_revision out"
+        yield "full_finetuning takes its reference from the main revision; leave model_revision out or name a directory"
 
 
 def _against_options(model_args: ModelConfig) -> Iterator[str]:

@@ -23,6 +23,7 @@ from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.run_directory import open_for_training
 from train.arguments import PolicyArguments, SftArguments
+from train.precision import with_precision
 
 if TYPE_CHECKING:
     from train.example_trainer import ExampleTrainer
@@ -37,7 +38,7 @@ def _trl_configs() -> Sequence[type]:
 
 def main(argv: list[str]) -> int:
     sft_args, policy_args, model_args, training_args = parse_config(
-        [SftArguments, PolicyArguments], argv, prog="train/sft.py", others=_trl_configs
+        [SftArguments, PolicyArguments], with_precision(argv), prog="train/sft.py", others=_trl_configs
     )
     with open_for_training(Path(training_args.output_dir), "sft", [sft_args, policy_args, model_args, training_args]):
         adapter = train_sft(sft_args, policy_args, model_args, training_args)
@@ -125,9 +126,7 @@ def make_trainer(
     from train.policy import load_policy, load_tokenizer
 
     trainer = ExampleTrainer(
-        model=load_policy(
-            model_args, policy_args.adapter, training_args.seed, full=policy_args.full_finetuning
-        ),
+        model=load_policy(model_args, policy_args.adapter, training_args.seed, full=policy_args.full_finetuning),
         args=training_args,
         examples=examples.rows,
         processing_class=load_tokenizer(model_args),

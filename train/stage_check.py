@@ -20,6 +20,7 @@ def main(argv: list[str]) -> int:
     from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
     from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
+    from train.precision import with_precision
 
     method, *words = argv
     own: dict[str, list[type]] = {
@@ -28,7 +29,9 @@ def main(argv: list[str]) -> int:
         "grpo": [GrpoArguments],
     }
     training = {"dpo": DPOConfig, "rft": SFTConfig, "grpo": GRPOConfig}[method]
-    parse_config(own[method], words, prog=f"options of {method}", others=lambda: [ModelConfig, training])
+    parse_config(
+        own[method], with_precision(words), prog=f"options of {method}", others=lambda: [ModelConfig, training]
+    )
     return 0
 
 
