@@ -34,6 +34,9 @@ class PolicyArguments:
         "LoRA adapter to go on training (with full_finetuning: checkpoint of such a run); none starts from the base",
     )
     full_finetuning: bool = option(False, "train all weights and no adapter; takes many times the memory")
+    dry_run: bool = option(
+        False, "two steps at maximum lengths in a directory of their own, and what they took; exit code 0: it fits"
+    )
 
 
 @dataclass

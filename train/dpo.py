@@ -43,6 +43,10 @@ def main(argv: list[str]) -> int:
     pair_args, policy_args, model_args, training_args = parse_config(
         [PairArguments, PolicyArguments], with_precision(argv), prog="train/dpo.py", others=_trl_configs
     )
+    if policy_args.dry_run:
+        from train.dry_run import dry_run
+
+        return dry_run("dpo", pair_args, policy_args, model_args, training_args)
     with open_for_training(Path(training_args.output_dir), "dpo", [pair_args, policy_args, model_args, training_args]):
         adapter = train_dpo(pair_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":

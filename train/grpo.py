@@ -40,6 +40,10 @@ def main(argv: list[str]) -> int:
     args, model_args, training_args = parse_config(
         [GrpoArguments], with_precision(argv), prog="train/grpo.py", others=_trl_configs
     )
+    if args.dry_run:
+        from train.dry_run import dry_run
+
+        return dry_run("grpo", args, args, model_args, training_args)
     file = Path(args.benchmark_file) if args.benchmark_file else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
         adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))

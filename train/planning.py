@@ -83,13 +83,13 @@ class Plan:
         }
 
 
-def make_plan(args: PlanArguments, fields: Fields) -> Plan:
-    """The plan of a run.
+def make_plan(args: PlanArguments, fields: Fields, layout: Layout | None = None) -> Plan:
+    """The plan of a run; without a `layout`, as `args` say.
 
     Raises:
         ConfigError: the model's shape is not known, the file for accelerate can't be read, or batches are torn.
     """
-    layout = layout_of(args)
+    layout = layout or layout_of(args)
     demand = demand_of(args, fields, layout)
     memory = int(args.gpu_memory_gb * GIB)
     batch = batch_of(fields, layout.gpus)

@@ -40,6 +40,10 @@ def main(argv: list[str]) -> int:
     sft_args, policy_args, model_args, training_args = parse_config(
         [SftArguments, PolicyArguments], with_precision(argv), prog="train/sft.py", others=_trl_configs
     )
+    if policy_args.dry_run:
+        from train.dry_run import dry_run
+
+        return dry_run("sft", sft_args, policy_args, model_args, training_args)
     with open_for_training(Path(training_args.output_dir), "sft", [sft_args, policy_args, model_args, training_args]):
         adapter = train_sft(sft_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":
