@@ -52,8 +52,11 @@ STEPS = 2
 _PROBLEMS = 64
 """Asked in a quiz, for rollouts and in a validation: what an engine decodes together by default."""
 _ANY_PAIR: dict[str, Any] = {
-    **{"min_passed": 1, "min_failed": 1, "failure_pairs": 0.0},
-    **{"max_length_ratio": None, "max_side_tokens": None},
+    "min_passed": 1,
+    "min_failed": 1,
+    "failure_pairs": 0.0,
+    "max_length_ratio": None,
+    "max_side_tokens": None,
 }
 
 
@@ -201,7 +204,7 @@ def _longest_rollouts(tokenizer: Any, length: int, count: int) -> Iterator[Rollo
             text = tokenizer.decode(ids, skip_special_tokens=True)
             names = (f"made-up/{number}", index, text, (tokenizer.pad_token_id,), tuple(ids), (0.0,) * len(ids))
             verdict = Verdict(error, int(error is None), 1)
-            yield Rollout(Completion(*names, "length"), Program(text, "continuation"), verdict)
+            yield Rollout(Completion(*names, "stop"), Program(text, "continuation"), verdict)
 
 
 @dataclass(frozen=True)

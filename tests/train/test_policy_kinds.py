@@ -346,6 +346,6 @@ def test_an_adapter_is_no_start_for_full_finetuning_nor_a_checkpoint_one_for_lor
         load_policy(model_config(random_model, "lora"), str(trained["full"]), 0)
     with pytest.raises(InputError, match="--engine_sync merged"):
         open_engine(EngineSettings(), str(random_model), trained["full"])
+    other = make_model(tmp_path / "other", seed=3)
     with pytest.raises(InputError, match="another base model"):
-        other = make_model(tmp_path / "other", seed=3)
         load_policy(model_config(other, "full"), str(trained["full"]), 0, full=True)
