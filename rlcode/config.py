@@ -106,6 +106,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def written_values(argv: Sequence[str]) -> dict[str, Any]:
+    """What the `--config` file and the command line say, the latter winning, before anything is checked. An option that
+    stands alone has the value None."""
+    words = [part for word in argv for part in word.split("=", 1)]
+    line = {
+        word.removeprefix("--"): None if following is None or following.startswith("--") else following
+        for word, following in zip(words, [*words, None][1:], strict=True)
+        if word.startswith("--")
+    }
+    file = line.get("config")
+    return {**(read_yaml(Path(file)) if file else {}), **line}
+
+
 def _check_command_line(argv: list[str], parser: argparse.ArgumentParser) -> None:
     known = {*parser._option_string_actions, "--config"}
     for word in argv:

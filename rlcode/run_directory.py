@@ -36,6 +36,7 @@ OPERATIONAL = (
     "engine_urls",
     "engine_server_wait_s",
     "engine_server_timeout_s",
+    "dry_run",
 )
 """Fields that say how a run is carried out and not what it computes: they may change when it is resumed."""
 _PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker")
@@ -217,8 +218,9 @@ def open_for_training(path: Path, kind: str, parts: Sequence[Any]) -> AbstractCo
     config = {key: value for part in parts for key, value in _as_dict(part).items()}
     for key in ("resume_from_checkpoint", "output_dir", "logging_dir", "run_name", "local_rank", *OPERATIONAL):
         config.pop(key, None)
-    if (path / "adapter").exists():
-        raise RunDirectoryError(f"the run in {path} is finished: its adapter is there; choose another --output_dir")
+    for final in ("adapter", "model"):
+        if (path / final).exists():
+            raise RunDirectoryError(f"the run in {path} is finished: its {final} is there; choose another --output_dir")
     return RunDirectory(path, kind, config)
 
 

@@ -87,6 +87,11 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
         InputError: the directory is missing or is not a LoRA adapter.
     """
     path = adapter / "adapter_config.json"
+    if is_checkpoint(adapter):
+        raise InputError(
+            f"{adapter} is a whole checkpoint, not an adapter: an engine takes it with --engine_sync merged, training "
+            "with --full_finetuning true, and as --model it stands for itself"
+        )
     if not path.is_file():
         raise InputError(f"{adapter} is not an adapter: it has no adapter_config.json")
     if not (adapter / "adapter_model.safetensors").is_file():
@@ -98,6 +103,31 @@ def read_adapter_config(adapter: Path) -> dict[str, Any]:
     if config.get("peft_type") != "LORA":
         raise InputError(f"{adapter} is a {config.get('peft_type')} adapter; only LoRA is supported")
     return config
+
+
+def is_checkpoint(policy: Path) -> bool:
+    """Whether a policy is whole weights (full fine-tuning) and no adapter."""
+    return not (policy / "adapter_config.json").is_file() and (policy / "config.json").is_file()
+
+
+def check_checkpoint(policy: Path, base_model: str) -> None:
+    """Make sure that whole weights are a policy that came of `base_model`; those from elsewhere are believed.
+
+    Raises:
+        InputError: they came of another one, or the directory holds no whole weights.
+    """
+    if not is_checkpoint(policy):
+        raise InputError(
+            f"{policy} is no whole checkpoint, which full fine-tuning goes on with; export an adapter first "
+            "(rlcode export) and name the result as --model_name_or_path"
+        )
+    weight_files(str(policy))
+    metadata = read_metadata(policy)
+    if metadata.get("base_fingerprint") not in (None, base_fingerprint(base_model)):
+        raise InputError(
+            f"checkpoint {policy} came of another base model ({metadata.get('base_model')}) than {base_model}; name "
+            "that one instead"
+        )
 
 
 def adapter_version(adapter: Path) -> int:

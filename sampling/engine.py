@@ -33,6 +33,8 @@ class SamplingParams:
     max_completion_length: int = 512
     stop: tuple[str, ...] = ()
     seed: int = 0
+    ignore_eos: bool = False
+    """Go on behind an end token, up to `max_completion_length`: to measure what the longest completions take."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 LOGPROB_TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.15}
 """Mean gap, in nats per token, that rounding explains, by the coarser precision of the two sides."""
+CARRIED = 1.5
+"""How much of the gap of two bases a policy on them may have: an adapter carries the error of a quantised base on."""
 
 _TEXTS = (
     'def solve(xs):\n    """Keep the even numbers."""\n    return [x for x in xs if x % 2 == 0]\n',
@@ -35,11 +37,16 @@ Sequences = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class PolicyRecord:
-    """What the trainer's model says: `logprobs[i][j]` is that of `token_ids[i][j + 1]` (nats, temperature 1)."""
+    """What the trainer's model says: `logprobs[i][j]` is that of `token_ids[i][j + 1]` (nats, temperature 1).
+
+    `base_logprobs` is what its base says, where that is quantised: an engine that holds the same base in full is as far
+    from the policy as its base is from the trainer's.
+    """
 
     dtype: str
     token_ids: tuple[tuple[int, ...], ...]
     logprobs: tuple[tuple[float, ...], ...]
+    base_logprobs: tuple[tuple[float, ...], ...] | None = None
 
 
 def fixed_sequences(tokenizer: Any) -> tuple[tuple[int, ...], ...]:
@@ -56,11 +63,25 @@ def _hash(place: int) -> int:
 
 def record_policy(model: Any, tokenizer: Any) -> PolicyRecord:
     """What `model` says of the fixed sequences; where its weights are sharded, every process must call this."""
+    sequences, bits = fixed_sequences(tokenizer), quantised_bits(model)
+    logprobs = _logprobs(model, sequences)
+    if bits is None:
+        return PolicyRecord(str(model.dtype).removeprefix("torch."), sequences, logprobs)
+    with model.disable_adapter():
+        return PolicyRecord(f"{bits} bits", sequences, logprobs, _logprobs(model, sequences))
+
+
+def _logprobs(model: Any, sequences: Sequences) -> tuple[tuple[float, ...], ...]:
     from sampling.decoding import sequence_logprobs
 
-    sequences = fixed_sequences(tokenizer)
-    logprobs = tuple(tuple(sequence_logprobs(model, sequence)) for sequence in sequences)
-    return PolicyRecord(str(model.dtype).removeprefix("torch."), sequences, logprobs)
+    return tuple(tuple(sequence_logprobs(model, sequence)) for sequence in sequences)
+
+
+def quantised_bits(model: Any) -> int | None:
+    """Of a weight of the base, where bitsandbytes quantised it; else None."""
+    if getattr(model, "is_loaded_in_4bit", False):
+        return 4
+    return 8 if getattr(model, "is_loaded_in_8bit", False) else None
 
 
 def read_record(adapter: Path) -> PolicyRecord | None:
@@ -120,7 +141,7 @@ class LoadedPolicy:
         gap = None
         if record is not None:
             gap = mean_gap(scores, record.logprobs)
-            self._require_within_tolerance(gap, record.dtype)
+            self._require_within_tolerance(gap, record, base)
         if base is not None and mean_gap(scores, base) == 0 and is_trained(self.path):
             raise PolicyMismatchError(
                 f"{self.engine} says exactly what the base model says after loading policy version {self.version} "
@@ -135,12 +156,16 @@ class LoadedPolicy:
             )
         return gap
 
-    def _require_within_tolerance(self, gap: float, trainer_dtype: str) -> None:
-        tolerance = max(tolerance_for(self.dtype), tolerance_for(trainer_dtype))
+    def _require_within_tolerance(
+        self, gap: float, record: PolicyRecord, base: Sequence[Sequence[float]] | None
+    ) -> None:
+        tolerance = max(tolerance_for(self.dtype), tolerance_for(record.dtype))
+        if record.base_logprobs is not None and base is not None:
+            tolerance += CARRIED * mean_gap(base, record.base_logprobs)
         if not gap <= tolerance:
             raise PolicyMismatchError(
                 f"{self.engine} does not hold policy version {self.version} from {self.path}: its log-probabilities "
-                f"({self.dtype}) are {gap:.4g} nats per token from the trainer's ({trainer_dtype}), tolerance "
+                f"({self.dtype}) are {gap:.4g} nats per token from the trainer's ({record.dtype}), tolerance "
                 f"{tolerance:g}"
             )
 

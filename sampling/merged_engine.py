@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 from rlcode.errors import InputError, RlcodeError
 from rlcode.types import Completion
-from sampling.adapters import check_adapter, weight_files
+from sampling.adapters import check_adapter, check_checkpoint, is_checkpoint
 from sampling.engine import Engine, GenerationRequest, SamplingParams
 from sampling.identity import LoadedPolicy, fixed_sequences
 
@@ -106,8 +106,8 @@ def write_merged(base_model: str, policy: Path, directory: Path) -> Path:
     Raises:
         InputError: it is neither, or an adapter of another base.
     """
-    if not (policy / "adapter_config.json").is_file() and (policy / "config.json").is_file():
-        weight_files(str(policy))
+    if is_checkpoint(policy):
+        check_checkpoint(policy, base_model)
         return policy
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

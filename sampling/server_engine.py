@@ -412,6 +412,7 @@ def _body(
         "top_k": params.top_k,
         "seed": seed,
         "stop": list(params.stop),
+        "ignore_eos": params.ignore_eos,
         "logprobs": 0,
         "return_token_ids": True,
         "return_tokens_as_token_ids": True,

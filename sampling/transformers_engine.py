@@ -129,7 +129,7 @@ class TransformersEngine:
                 [request.prompt_token_ids for request in block],
                 [request_seed(params.seed, request) for request in block],
                 choose=Chooser(params),
-                ended=_End(self.tokenizer, self._eos_ids, params.stop),
+                ended=_End(self.tokenizer, set() if params.ignore_eos else self._eos_ids, params.stop),
                 max_tokens=params.max_completion_length,
                 pad_id=self._pad_id,
             )

@@ -289,6 +289,7 @@ def _vllm_params(params: SamplingParams) -> Any:
         top_k=params.top_k,
         max_tokens=params.max_completion_length,
         stop=list(params.stop) or None,
+        ignore_eos=params.ignore_eos,
         logprobs=0,
         flat_logprobs=True,
         detokenize=bool(params.stop),

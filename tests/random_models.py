@@ -25,10 +25,11 @@ def make_model(path: Path, seed: int) -> Path:
     return path
 
 
-def make_adapter(path: Path, model: Path, *, rank: int = 8, seed: int = 1) -> Path:
+def make_adapter(path: Path, model: Path, *, rank: int = 8, seed: int = 1, **options: bool) -> Path:
+    """A trained adapter with its record; `options` are PEFT's, such as `use_dora`."""
     torch.manual_seed(seed)
     base = AutoModelForCausalLM.from_pretrained(model)
-    policy = get_peft_model(base, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+    policy = get_peft_model(base, LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM", **options))
     for name, weight in policy.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)

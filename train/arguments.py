@@ -27,9 +27,16 @@ from train.groups import GroupFilter
 
 @dataclass
 class PolicyArguments:
-    """Which adapter training starts from."""
+    """Which policy training starts from, and what of it is trained."""
 
-    adapter: str | None = option(None, "LoRA adapter to go on training; none starts a new one on the base model")
+    adapter: str | None = option(
+        None,
+        "LoRA adapter to go on training (with full_finetuning: checkpoint of such a run); none starts from the base",
+    )
+    full_finetuning: bool = option(False, "train all weights and no adapter; takes many times the memory")
+    dry_run: bool = option(
+        False, "two steps at maximum lengths in a directory of their own, and what they took; exit code 0: it fits"
+    )
 
 
 @dataclass
@@ -70,7 +77,8 @@ class PairArguments(PoolArguments, QuizArguments):
     notebook: str | None = option(None, "error notebook of earlier rounds; these rollouts are added to it")
     reference: str = option(
         "previous_round",
-        "DPO's reference: base (the adapter switched off) or previous_round (a frozen copy of --adapter)",
+        "DPO's reference: base (the adapter switched off) or previous_round (a frozen copy of --adapter); with "
+        "full_finetuning either is a second copy of the model",
         choices=["base", "previous_round"],
     )
 
@@ -164,18 +172,26 @@ class GrpoArguments(PolicyArguments, RewardArguments, ProblemArguments, EngineAr
 
 
 @dataclass
-class PlanArguments:
-    """What a run is planned for. All fields of train/dpo.py or train/grpo.py are taken too."""
+class DeviceArguments:
+    """What a run is planned for. All fields of the training script, or of `rlcode run`, are taken too."""
 
     gpus: int | None = option(None, "training processes; none: as --accelerate_config says, else 1")
-    accelerate_config: str | None = option(None, "the file that accelerate launch will get; none: plain processes")
     gpu_memory_gb: float = option(80.0, "memory of one GPU in GiB, as nvidia-smi shows it")
     model_config: str | None = option(None, "config.json of a model that is neither a directory nor known here")
     prompt_tokens: int = option(512, "GRPO: tokens of the longest prompt, assumed")
-    method: str | None = option(None, "dpo or grpo; none: by the fields that are given", choices=["dpo", "grpo"])
     json: str | None = option(None, "file to write the plan to")
 
     def __post_init__(self) -> None:
         require(self.gpus is None or self.gpus >= 1, "gpus must be at least 1")
         require(self.gpu_memory_gb > 0, "gpu_memory_gb must be above 0")
         require(self.prompt_tokens >= 1, "prompt_tokens must be at least 1")
+
+
+@dataclass
+class PlanArguments(DeviceArguments):
+    """Which training script's run is planned, and how it is launched."""
+
+    accelerate_config: str | None = option(None, "the file that accelerate launch will get; none: plain processes")
+    method: str | None = option(
+        None, "dpo, sft or grpo; none: by the fields that are given", choices=["dpo", "sft", "grpo"]
+    )

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from rlcode.errors import ConfigError
@@ -53,8 +54,9 @@ class WholeCheckpoints:
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
-        self.model.load_adapter(resume_from_checkpoint, ADAPTER_NAME, is_trainable=True)
-        self.model.set_adapter(ADAPTER_NAME)
+        if isinstance(self.model, PeftModel):  # else all weights are in training, and were loaded
+            self.model.load_adapter(resume_from_checkpoint, ADAPTER_NAME, is_trainable=True)
+            self.model.set_adapter(ADAPTER_NAME)
 
 
 def checkpoint_to_resume(args: Any) -> Path | None:

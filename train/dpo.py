@@ -24,6 +24,7 @@ from rlcode.errors import ConfigError
 from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
 from train.launcher import end_with_launcher
+from train.precision import with_precision
 
 if TYPE_CHECKING:
     from sampling.notebook import ErrorNotebook
@@ -42,12 +43,16 @@ def _trl_configs() -> Sequence[type]:
 def main(argv: list[str]) -> int:
     end_with_launcher()
     pair_args, policy_args, model_args, training_args = parse_config(
-        [PairArguments, PolicyArguments], argv, prog="train/dpo.py", others=_trl_configs
+        [PairArguments, PolicyArguments], with_precision(argv), prog="train/dpo.py", others=_trl_configs
     )
+    if policy_args.dry_run:
+        from train.dry_run import dry_run
+
+        return dry_run("dpo", pair_args, policy_args, model_args, training_args)
     with open_for_training(Path(training_args.output_dir), "dpo", [pair_args, policy_args, model_args, training_args]):
         adapter = train_dpo(pair_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":
-        print(f"DPO: adapter in {adapter}, its pairs in {adapter.parent / 'draws.jsonl'}")
+        print(f"DPO: {adapter.name} in {adapter}, its pairs in {adapter.parent / 'draws.jsonl'}")
     return 0
 
 
@@ -60,7 +65,7 @@ def train_dpo(
     engine: Any = None,
     sandbox: Any = None,
 ) -> Path:
-    """Train one round and return the directory of the adapter.
+    """Train one round and return the directory of the adapter, or with full fine-tuning of the model.
 
     `engine` and `sandbox`, where given, serve the quiz and are left open; else new ones are opened as `pair_args` says.
     With `callbacks`, the trainer prints nothing itself.
@@ -69,9 +74,11 @@ def train_dpo(
     from train.faults import naming_faults
     from train.interrupt import run_training
     from train.pair_trainer import check_arguments
-    from train.policy import leave_together, save_policy
+    from train.policy import FOLDERS, leave_together, save_policy
+    from train.policy_kinds import check_kind
 
     check_arguments(training_args)
+    check_kind(policy_args, model_args, training_args, pair_args if pair_args.quiz_steps else None)
     step_plan(pair_args, training_args)  # both refuse what can't be before the rollouts are read
     strategy_of(pair_args)
     output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
@@ -95,12 +102,13 @@ def train_dpo(
         run_training(trainer, checkpoint)
 
     version = first_version + trainer.state.global_step
+    final = output_dir / FOLDERS[policy_args.full_finetuning]
     with naming_faults(trainer):
         if trainer.accelerator.is_main_process:
             trainer.sampler.history.last.notebook.save(output_dir / "notebook.json")
-        save_policy(trainer, output_dir / "adapter", model_args.model_name_or_path, version)  # last: the run is over
+        save_policy(trainer, final, model_args.model_name_or_path, version)  # last: the run is over
     leave_together(trainer)
-    return output_dir / "adapter"
+    return final
 
 
 def step_plan(pair_args: PairArguments, training_args: Any) -> StepPlan:
@@ -151,7 +159,7 @@ def make_trainer(
     from train.draw_log import FILE_NAME, DrawLog
     from train.pair_sampler import PairSampler
     from train.pair_trainer import PairTrainer, snapshots_in
-    from train.policy import check_tokens, load_policy, load_tokenizer
+    from train.policy import check_tokens, load_policy, load_reference, load_tokenizer
 
     strategy = strategy_of(pair_args)
     tokenizer = load_tokenizer(model_args)
@@ -159,15 +167,17 @@ def make_trainer(
     plan = step_plan(pair_args, training_args)
     draw_log = DrawLog(Path(training_args.output_dir) / FILE_NAME, pool, writes=training_args.process_index == 0)
     draw_log.go_on_from(steps_before(checkpoint), plan.draws_per_step)
+    full, of_base = policy_args.full_finetuning, policy_args.adapter is None or pair_args.reference == "base"
     trainer = PairTrainer(
-        model=load_policy(model_args, policy_args.adapter, training_args.seed),
+        model=load_policy(model_args, policy_args.adapter, training_args.seed, full=full),
+        ref_model=load_reference(model_args, None if of_base else policy_args.adapter) if full else None,
         args=training_args,
         sampler=PairSampler(pool, strategy, snapshots_in(checkpoint, notebook), plan, seed=training_args.seed),
         draw_log=draw_log,
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
-    if policy_args.adapter is None or pair_args.reference == "base":
+    if of_base and not full:
         trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
     if callbacks:
         trainer.remove_callback(PrinterCallback)

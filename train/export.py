@@ -1,8 +1,9 @@
 """`rlcode export`: merge a LoRA adapter into its base model, and prove that the result is that policy.
 
-The proof: every matrix that the adapter targets differs from the base's, and on fixed prompts the logits of the
-merged model, loaded again from disk, agree with those of base + adapter. A directory with the output's name appears
-only when the proof holds; the figures lie in it as `export_proof.json`.
+The proof: every matrix that the adapter targets differs from the base's; on fixed prompts the logits of the merged
+model, loaded again from disk, agree with those of base + adapter; and its log-probabilities agree with what the
+adapter's trainer wrote down, as in any engine. A directory with the output's name appears only when the proof holds;
+the figures lie in it as `export_proof.json`. An adapter of a quantised base is merged into the base in full.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def describe(proof: dict[str, Any]) -> str:
     return (
         f"{proof['changed_matrices']} of {proof['target_matrices']} target matrices differ from the base, logits agree "
         f"with base + adapter to {proof['logit_gap']:.1e}"
+        + ("" if proof["trainer_gap"] is None else f", with the trainer to {proof['trainer_gap']:.1e} nats per token")
     )
 
 
@@ -73,8 +75,15 @@ def _write_and_prove(base: str, adapter: Path, output: Path, dtype: str) -> dict
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from sampling.adapters import adapter_version
+    from sampling.decoding import sequence_logprobs
+    from sampling.identity import LoadedPolicy
+
     tokenizer = AutoTokenizer.from_pretrained(base)
-    weights = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
+    weights = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype)).eval()
+    exported = LoadedPolicy(adapter_version(adapter), adapter, "the merged checkpoint", dtype)
+    sequences = exported.sequences(tokenizer)
+    of_base = [sequence_logprobs(weights, sequence) for sequence in sequences]
     try:
         policy = PeftModel.from_pretrained(weights, str(adapter)).eval()
     except (ValueError, RuntimeError) as error:
@@ -102,6 +111,7 @@ def _write_and_prove(base: str, adapter: Path, output: Path, dtype: str) -> dict
         "versions": package_versions(),
     }
     _check(proof)
+    proof["trainer_gap"] = exported.check([sequence_logprobs(loaded, one) for one in sequences], of_base)
     write_json(output / "export_proof.json", proof)
     return proof
 

@@ -8,9 +8,10 @@ from trl import GRPOTrainer
 
 from train.checkpoints import WholeCheckpoints
 from train.finite import FiniteSteps
+from train.policy_kinds import KeepsAdapter
 
 
-class GroupTrainer(FiniteSteps, WholeCheckpoints, GRPOTrainer):
+class GroupTrainer(FiniteSteps, WholeCheckpoints, KeepsAdapter, GRPOTrainer):
     """Differs from `GRPOTrainer` in its checkpoints, and in what rewards and logs see: the prompts of the problems that
     the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots."""
 

@@ -26,6 +26,7 @@ from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
 from train.launcher import end_with_launcher
+from train.precision import with_precision
 
 
 def _trl_configs() -> Sequence[type]:
@@ -38,12 +39,18 @@ def main(argv: list[str]) -> int:
     from rlcode.data.registry import load_problems
 
     end_with_launcher()
-    args, model_args, training_args = parse_config([GrpoArguments], argv, prog="train/grpo.py", others=_trl_configs)
+    args, model_args, training_args = parse_config(
+        [GrpoArguments], with_precision(argv), prog="train/grpo.py", others=_trl_configs
+    )
+    if args.dry_run:
+        from train.dry_run import dry_run
+
+        return dry_run("grpo", args, args, model_args, training_args)
     file = Path(args.benchmark_file) if args.benchmark_file else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
         adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))
     if os.environ.get("RANK", "0") == "0":
-        print(f"GRPO: adapter in {adapter}")
+        print(f"GRPO: {adapter.name} in {adapter}")
     return 0
 
 
@@ -56,7 +63,7 @@ def train_grpo(
     engine: Any = None,
     sandbox: Any = None,
 ) -> Path:
-    """Train on `problems` and return the directory of the adapter.
+    """Train on `problems` and return the directory of the adapter, or with full fine-tuning of the model.
 
     `engine` and `sandbox`, where given, are used and left open; else new ones are opened as `args` says. With
     `callbacks`, the trainer prints nothing itself.
@@ -69,10 +76,12 @@ def train_grpo(
     from train.faults import naming_faults
     from train.group_trainer import GroupTrainer
     from train.interrupt import run_training
-    from train.policy import leave_together, load_policy, load_tokenizer, save_policy
+    from train.policy import FOLDERS, leave_together, load_policy, load_tokenizer, save_policy
+    from train.policy_kinds import check_kind
 
+    check_kind(args, model_args, training_args, args)
     checkpoint = checkpoint_to_resume(training_args)
-    policy = load_policy(model_args, args.adapter, training_args.seed)
+    policy = load_policy(model_args, args.adapter, training_args.seed, full=args.full_finetuning)
     tokenizer = load_tokenizer(model_args)
     with ExitStack() as stack:
         rollouts = open_rollouts(args, model_args, training_args, problems, tokenizer, engine, sandbox, stack)
@@ -90,7 +99,7 @@ def train_grpo(
             trainer.remove_callback(PrinterCallback)
         run_training(trainer, checkpoint)
 
-    output_dir = Path(training_args.output_dir)
+    output_dir, final = Path(training_args.output_dir), Path(training_args.output_dir) / FOLDERS[args.full_finetuning]
     version = rollouts.first_version + trainer.state.global_step
     with naming_faults(trainer):
         rollouts.remember(trainer)  # a run that was resumed behind its last step drew nothing
@@ -98,9 +107,9 @@ def train_grpo(
             rollouts.notebook.save(output_dir / "notebook.json")
             if not callbacks:
                 print(f"GRPO: {rollouts.describe_groups()}")
-        save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)  # last: it is over
+        save_policy(trainer, final, str(model_args.model_name_or_path), version)  # last: the run is over
     leave_together(trainer)
-    return output_dir / "adapter"
+    return final
 
 
 def open_rollouts(

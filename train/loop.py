@@ -46,7 +46,9 @@ def main(argv: list[str]) -> int:
     """
     (args,) = parse_config([LoopArguments], argv, prog="rlcode run")
     check_stages(args)
-    config = {name: value for name, value in asdict(args).items() if name != "output_dir"}
+    if args.dry_run:
+        return try_stages(args)
+    config = {name: value for name, value in asdict(args).items() if name not in ("output_dir", "dry_run")}
     with RunDirectory(Path(args.output_dir), "loop", config) as directory:
         Loop(args, directory.path, print).run()
     return 0
@@ -72,6 +74,43 @@ def check_stages(args: LoopArguments) -> None:
         )
         if done.returncode:
             raise ConfigError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+
+
+def try_stages(args: LoopArguments) -> int:
+    """Try each stage of a round at maximum lengths, in a process of its own as in the night; 1 where one does not fit.
+    Nothing is written to the run directory."""
+    failed = [name for name, line in trial_commands(args) if _try(name, line)]
+    print(f"does not fit: {', '.join(failed)}" if failed else "all stages fit")
+    return 1 if failed else 0
+
+
+def _try(name: str, line: Sequence[str]) -> int:
+    print(f"── {name}", flush=True)
+    return subprocess.run(line, check=False).returncode
+
+
+def trial_commands(args: LoopArguments) -> Iterator[tuple[str, list[str]]]:
+    """The commands that try the stages, by name."""
+    problems = {"benchmark": args.benchmark, "benchmark_file": args.benchmark_file, "split": args.split}
+    own = {"adapter": args.adapter, "output_dir": args.output_dir, "seed": args.seed}
+    generate = [sys.executable, "-m", "train.dry_run"]
+    if _draws(args):
+        options = {**args.options("rollout"), **own, **problems, "model": args.model}
+        yield "rollouts", [*generate, "rollout", *command_line(options)]
+    for method in args.methods:
+        options = {**args.options(method), **own, "model_name_or_path": args.model, "dry_run": True}
+        options |= problems if method == "grpo" else {}
+        yield method, [*launch_line(args, method), *command_line(options)]
+    options = {**args.options("validation"), **own, "model": args.model, "k": 1}
+    yield "validation", [*generate, "validation", *command_line(options, flags=True)]
+
+
+def launch_line(args: LoopArguments, method: str) -> Iterator[str]:
+    """How the training script of a method is started."""
+    yield from (sys.executable, "-m", "accelerate.commands.launch")
+    if args.accelerate_config:
+        yield from ("--config_file", args.accelerate_config)
+    yield str(Path(__file__).with_name(SCRIPTS[method]))
 
 
 @dataclass(frozen=True)
@@ -177,15 +216,9 @@ class Loop:
         if method == "dpo":
             options["notebook"] = _text(seen)
         finished = output / "adapter" / "adapter_config.json"
-        self._do(f"{name}/{method}", [*self._launch(method), *command_line(options)], finished)
+        self._do(f"{name}/{method}", [*launch_line(self.args, method), *command_line(options)], finished)
         notebook = output / "notebook.json"
         return Policy(output / "adapter", notebook if notebook.exists() else policy.notebook)
-
-    def _launch(self, method: str) -> Iterator[str]:
-        yield from (sys.executable, "-m", "accelerate.commands.launch")
-        if self.args.accelerate_config:
-            yield from ("--config_file", self.args.accelerate_config)
-        yield str(Path(__file__).with_name(SCRIPTS[method]))
 
     def _take_down(self, name: str, seen: Path | None, rollouts: Path) -> Path:
         """A notebook with the round's rollouts, where no stage wrote one."""

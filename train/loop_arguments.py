@@ -14,11 +14,14 @@ METHODS = ("dpo", "rft", "grpo")
 """How a round can train, by name: preferences, fine-tuning on passed programs, groups."""
 TAKEN = {
     "rollout": ("model", "adapter", "benchmark", "benchmark_file", "split", "output_dir", "seed"),
-    "dpo": ("model_name_or_path", "adapter", "rollouts", "notebook", "output_dir", "seed"),
-    "rft": ("model_name_or_path", "adapter", "rollouts", "benchmark", "benchmark_file", "split", "output_dir", "seed"),
+    "dpo": ("model_name_or_path", "adapter", "rollouts", "notebook", "output_dir", "seed", "dry_run"),
+    "rft": (
+        *("model_name_or_path", "adapter", "rollouts", "benchmark", "benchmark_file", "split"),
+        *("output_dir", "seed", "dry_run"),
+    ),
     "grpo": (
         *("model_name_or_path", "adapter", "notebook", "benchmark", "benchmark_file", "split"),
-        *("output_dir", "seed"),
+        *("output_dir", "seed", "dry_run"),
     ),
     "validation": ("model", "adapter", "samples", "output_dir", "overwrite", "seed", "k"),
 }
@@ -40,6 +43,7 @@ class LoopArguments:
     problems_per_round: int | None = option(None, "training problems of a round, new ones as long as there are any")
     patience: int = option(2, "stop after so many rounds in a row without a better adapter; 0: never")
     accelerate_config: str | None = option(None, "configuration of `accelerate launch`; none: accelerate's own default")
+    dry_run: bool = option(False, "try every stage at maximum lengths and tell what it took; exit code 0: all fit")
     seed: int = option(0, "fixes the problems of each round, and every stage's own seed")
     rollout: dict | str | None = option(None, "options of `rlcode rollout`, `config` among them")
     dpo: dict | str | None = option(None, "options of train/dpo.py, `config` among them")

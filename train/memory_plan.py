@@ -8,6 +8,9 @@ What is counted and by which source:
   grouped queries and keeps no scores, norms compute in 32 bits, and there is no dropout.
 - Logits: TRL 1.16 computes log-probabilities in tiles, so batch × length × vocabulary values never exist at once.
 - A cache of keys and values: 2 × layers × key values × bytes for each token.
+- Quantised bases: bitsandbytes keeps 4 or 8 bits of each value of a linear map. In 4 bits, 64 values share a scale of
+  32 bits, which with nested quantisation has 8 bits (Dettmers et al. 2023, arXiv 2305.14314, section 3); in 8 bits, a
+  row has one. Embeddings, norms and the output matrix stay as they are.
 
 Not counted: temporary buffers of kernels and of communication, and fragmentation. `RUNTIME` stands for some of it, and
 a plan that fills more than `COMFORTABLE` of a device is called tight. Imports nothing heavy.
@@ -85,6 +88,14 @@ class Demand:
     """Attention keeps its scores (`attn_implementation: eager`)."""
     frozen_adapter: bool = False
     """A second adapter is the reference; without one the base is, which takes nothing."""
+    full: bool = False
+    """All weights are trained, and there is no adapter."""
+    second_model: bool = False
+    """With full fine-tuning: a frozen copy of the whole model is the reference."""
+    quantised_bits: int | None = None
+    """Of a weight of the base's linear maps: 4 or 8."""
+    nested: bool = False
+    """4 bits only: the scales are quantised too."""
     engine: Engine | None = None
     decoded: int = 0
     """Sequences that the trainer's own model writes at once; 0: another engine does."""
@@ -103,6 +114,33 @@ class Demand:
     def adapter_bytes(self) -> int:
         """Of one parameter of the adapter: DeepSpeed takes the precision of training, PEFT 32 bits."""
         return self.compute_bytes if self.layout.deepspeed else _FLOAT32
+
+    @property
+    def trained(self) -> int:
+        """Parameters that have a gradient."""
+        return self.shape.parameters() if self.full else self.adapter_parameters
+
+    @property
+    def trained_bytes(self) -> int:
+        """Of one of them, and of its gradient."""
+        return self.weight_bytes if self.full else self.adapter_bytes
+
+    @property
+    def base(self) -> int:
+        """Bytes of the base's weights."""
+        if self.quantised_bits is None:
+            return self.shape.parameters() * self.weight_bytes
+        linears = self.shape.all_linears()
+        values = sum(one.count * one.inputs * one.outputs for one in linears)
+        rows = sum(one.count * one.outputs for one in linears)
+        scales = rows * _FLOAT32 if self.quantised_bits == 8 else _scales(values, nested=self.nested)
+        return (self.shape.parameters() - values) * self.weight_bytes + values * self.quantised_bits // 8 + scales
+
+
+def _scales(values: int, *, nested: bool) -> int:
+    """Bytes of the scales of values in 4 bits: one for 64, and where they are nested one of 32 bits for 256 of them."""
+    scales = values // 64
+    return scales + scales // 256 * _FLOAT32 if nested else scales * _FLOAT32
 
 
 class Phase(StrEnum):
@@ -152,24 +190,32 @@ _RUNTIME = Line("runtime", RUNTIME, "assumed: context, kernels, workspaces")
 
 
 def _states(demand: Demand) -> Iterator[Line]:
-    layout, adapter = demand.layout, demand.adapter_parameters
-    weights = _split(demand.shape.parameters() * demand.weight_bytes, layout.shards(3))
-    yield _placed("model weights", weights, layout.offload_weights, f"{demand.shape.parameters():,} parameters, frozen")
-    yield _placed(
-        "adapter",
-        _split(adapter * demand.adapter_bytes, layout.shards(3)),
-        layout.offload_weights,
-        f"{adapter:,} parameters, trained",
-    )
-    yield Line("gradients", _split(adapter * demand.adapter_bytes, layout.shards(2)), "of the adapter")
+    layout, trained = demand.layout, demand.trained
+    bits = f" in {demand.quantised_bits} bits" if demand.quantised_bits else ""
+    note = f"{demand.shape.parameters():,} parameters{bits}, {'trained' if demand.full else 'frozen'}"
+    yield _placed("model weights", _split(demand.base, layout.shards(3)), layout.offload_weights, note)
+    size = 0 if demand.full else _split(trained * demand.adapter_bytes, layout.shards(3))
+    note = "none" if demand.full else f"{trained:,} parameters, trained"
+    yield _placed("adapter", size, layout.offload_weights and not demand.full, note)
+    note = "of all weights" if demand.full else "of the adapter"
+    yield Line("gradients", _split(trained * demand.trained_bytes, layout.shards(2)), note)
     master = _FLOAT32 if layout.deepspeed and layout.zero_stage else 0
-    states = _split(adapter * (demand.optimizer_bytes + master), layout.shards(1))
+    states = _split(trained * (demand.optimizer_bytes + master), layout.shards(1))
     yield _placed("optimizer states", states, layout.offload_optimizer, "Adam's, and a 32-bit copy" if master else "")
-    reference = _split(adapter * demand.adapter_bytes, layout.shards(3)) if demand.frozen_adapter else 0
-    yield Line("reference", reference, "a frozen copy of the adapter" if reference else "the base without adapter")
+    yield Line("reference", *_reference(demand))
     if layout.zero_stage == 3:
         live = min(demand.shape.parameters(), _LIVE_PARAMETERS) * demand.weight_bytes
         yield Line("gathered weights", live, "layers in use, at most a billion parameters", Phase.STEP)
+
+
+def _reference(demand: Demand) -> tuple[int, str]:
+    """Bytes of what a policy is compared with, and what that is."""
+    shards = demand.layout.shards(3)
+    if demand.full:
+        return (_split(demand.base, shards), "a frozen copy of the model") if demand.second_model else (0, "none")
+    if demand.frozen_adapter:
+        return _split(demand.adapter_parameters * demand.adapter_bytes, shards), "a frozen copy of the adapter"
+    return 0, "the base without adapter"
 
 
 def _placed(name: str, size: int, offloaded: bool, note: str) -> Line:
@@ -201,7 +247,7 @@ def layer_activations(demand: Demand) -> int:
     norms = 2 * shape.hidden * (_FLOAT32 + size)
     attention = size * (2 * shape.queries + 2 * shape.keys)
     scores = shape.heads * demand.length * (size + _FLOAT32) if demand.stored_scores else 0
-    mlp = 4 * shape.intermediate * size
+    mlp = (4 if shape.gated else 2) * shape.intermediate * size
     return demand.tokens * (norms + attention + scores + mlp)
 
 

@@ -1,11 +1,14 @@
-"""What a decoder's matrices measure: enough to count its parameters and those of a LoRA adapter. Imports nothing heavy.
+"""What a decoder's matrices measure: enough to count its parameters and those of a LoRA adapter. Imports nothing heavy
+for Qwen2 and Llama.
 
-The shapes of the Qwen2.5-Coder models are those of their published `config.json`; any other model gives its own.
+The shapes of the Qwen2.5-Coder models are those of their published `config.json`; any other model gives its own. Where
+a layer is made otherwise than theirs, transformers makes the model without its weights, and its matrices are counted.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +21,26 @@ _QKV_BIAS = {"qwen2": True, "llama": False}
 
 
 @dataclass(frozen=True)
+class Linear:
+    """The linear maps of one name and size in a whole model, its output matrix left out."""
+
+    name: str
+    inputs: int
+    outputs: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted in a model that is made otherwise."""
+
+    parameters: int
+    linears: tuple[Linear, ...]
+
+
+@dataclass(frozen=True)
 class ModelShape:
-    """A decoder with grouped-query attention and a gated MLP."""
+    """A decoder with grouped-query attention and a gated MLP, or, with `counted`, any other."""
 
     vocabulary: int
     hidden: int
@@ -32,17 +53,20 @@ class ModelShape:
     qkv_bias: bool = True
     head: int | None = None
     """Values of one attention head; none: hidden / heads."""
+    gated: bool = True
+    """The MLP has a gate: four values are kept for each of its inner ones, and not two."""
+    counted: Counted | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], name: str) -> Self:
         """Of a `config.json` in transformers' form, which messages call `name`.
 
         Raises:
-            ConfigError: it is of another family, or lacks a size.
+            ConfigError: it is of a family that transformers does not know, or lacks a size.
         """
         family = config.get("model_type")
         if family not in _QKV_BIAS:
-            raise ConfigError(f"{name}: the shape of a {family!r} model is not known; known: {', '.join(_QKV_BIAS)}")
+            return cls._by_counting(config, name)
         try:
             return cls(
                 vocabulary=config["vocab_size"],
@@ -57,6 +81,42 @@ class ModelShape:
             )
         except KeyError as error:
             raise ConfigError(f"{name} lacks {error}; it must be a model's config.json") from None
+
+    @classmethod
+    def _by_counting(cls, config: Mapping[str, Any], name: str) -> Self:
+        """From a model without memory for its weights; nothing is loaded and nothing is asked over the network."""
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers.pytorch_utils import Conv1D
+
+        try:
+            made = AutoConfig.for_model(**config)
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(made)
+            text, heads = made.get_text_config(), made.get_text_config().num_attention_heads
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            family = config.get("model_type")
+            raise ConfigError(f"{name}: the shape of a {family!r} model is not known: {error}") from error
+        output, sizes = model.get_output_embeddings(), Counter[tuple[str, int, int]]()
+        for path, module in model.named_modules():
+            if isinstance(module, torch.nn.Linear | Conv1D) and module is not output:
+                inputs, outputs = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]
+                sizes[path.rpartition(".")[2], inputs, outputs] += 1
+        linears = tuple(Linear(*size, count) for size, count in sizes.items())
+        return cls(
+            vocabulary=text.vocab_size,
+            hidden=text.hidden_size,
+            intermediate=getattr(text, "intermediate_size", None)
+            or getattr(text, "n_inner", None)
+            or 4 * text.hidden_size,
+            layers=text.num_hidden_layers,
+            heads=heads,
+            kv_heads=getattr(text, "num_key_value_heads", None) or heads,
+            tied=bool(getattr(text, "tie_word_embeddings", False)),
+            head=getattr(text, "head_dim", None),
+            gated=any("gate" in linear.name for linear in linears),
+            counted=Counted(sum(weight.numel() for weight in model.parameters()), linears),
+        )
 
     @property
     def queries(self) -> int:
@@ -87,6 +147,8 @@ class ModelShape:
 
     def parameters(self) -> int:
         """Of the whole model; an embedding that is tied to the output counts once."""
+        if self.counted:
+            return self.counted.parameters
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * self.layer_parameters() + self.hidden
 
@@ -96,11 +158,19 @@ class ModelShape:
         Raises:
             ConfigError: a target is no linear map of a layer.
         """
-        linears = self.linears()
-        unknown = set(targets or ()) - linears.keys()
-        if unknown:
-            raise ConfigError(f"lora_target_modules: {', '.join(sorted(unknown))} unknown; known: {', '.join(linears)}")
-        return self.layers * rank * sum(sum(linears[name]) for name in targets or linears)
+        linears = self.all_linears()
+        known = {linear.name for linear in linears}
+        if unknown := set(targets or ()) - known:
+            raise ConfigError(
+                f"lora_target_modules: {', '.join(sorted(unknown))} unknown; known: {', '.join(sorted(known))}"
+            )
+        return rank * sum(one.count * (one.inputs + one.outputs) for one in linears if one.name in (targets or known))
+
+    def all_linears(self) -> tuple[Linear, ...]:
+        """The linear maps of all layers: what LoRA targets and bitsandbytes quantises."""
+        if self.counted:
+            return self.counted.linears
+        return tuple(Linear(name, *size, self.layers) for name, size in self.linears().items())
 
 
 _SMALL, _LARGE = 151_936, 152_064

@@ -13,10 +13,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlcode.config import parse_config, read_yaml
+from rlcode.config import parse_config, written_values
 from rlcode.errors import ConfigError
 from rlcode.run_directory import write_json
-from train.arguments import GrpoArguments, PairArguments, PlanArguments, PolicyArguments
+from train.arguments import (
+    DeviceArguments,
+    GrpoArguments,
+    PairArguments,
+    PlanArguments,
+    PolicyArguments,
+    SftArguments,
+)
 from train.batch_plan import RunLength
 from train.memory_plan import GIB, Verdict
 from train.planning import Fields, Plan, layout_of, make_plan, what_fits
@@ -24,54 +31,73 @@ from train.planning import Fields, Plan, layout_of, make_plan, what_fits
 if TYPE_CHECKING:
     from rich.table import Table
 
-_OWN: dict[str, list[type]] = {"dpo": [PairArguments, PolicyArguments], "grpo": [GrpoArguments]}
+_OWN: dict[str, list[type]] = {
+    "dpo": [PairArguments, PolicyArguments],
+    "sft": [SftArguments, PolicyArguments],
+    "grpo": [GrpoArguments],
+}
 
 
 def main(argv: list[str]) -> int:
     """Run `rlcode plan ARGV…`; returns 0 where the run fits, also tightly, and 1 where it does not."""
     if "-h" in argv or "--help" in argv:
         parse_config([PlanArguments], argv, prog="rlcode plan")
-    written = _written(argv)
-    method = _method(written)
+    written = written_values(argv)
+    plans = plans_of_loop(argv) if "methods" in written else {"": plan_of(argv, _method(written))}
+    for name, plan in plans.items():
+        if name:
+            print(f"── {name}")
+        show(plan)
+    if written.get("json"):
+        done = {name: plan.to_json() for name, plan in plans.items()}
+        write_json(Path(str(written["json"])), done.get("", done))
+    return 1 if any(plan.verdict == Verdict.DOES_NOT_FIT for plan in plans.values()) else 0
+
+
+def plan_of(argv: list[str], method: str) -> Plan:
+    """The plan of one training script, whose fields and ours are in `argv`.
+
+    Raises:
+        ConfigError: the script would refuse them, or nothing can be planned with them.
+    """
     plan_args, *rest = parse_config(
         [PlanArguments, *_OWN[method]],
         [*argv, "--use_cpu", "true"],  # a machine without the GPUs may plan for them
         prog="rlcode plan",
-        others=lambda: [_model_config(), _planned(method, _processes(written))],
+        others=lambda: [_model_config(), _planned(method, _processes(written_values(argv)))],
     )
-    values = Fields(method, {key: value for part in rest for key, value in vars(part).items()})
-    plan = make_plan(plan_args, values)
-    show(plan)
-    if plan_args.json:
-        write_json(Path(plan_args.json), plan.to_json())
-    return 1 if plan.verdict == Verdict.DOES_NOT_FIT else 0
+    return make_plan(plan_args, Fields(method, {key: value for part in rest for key, value in vars(part).items()}))
 
 
-def _written(argv: list[str]) -> dict[str, Any]:
-    """What the file and the command line say, before anything is checked."""
-    words = [part for word in argv for part in word.split("=", 1)]
-    line = {
-        word.removeprefix("--"): following
-        for word, following in zip(words, [*words[1:], None], strict=True)
-        if word.startswith("--")
+def plans_of_loop(argv: list[str]) -> dict[str, Plan]:
+    """The plan of each method of an `rlcode run`, in a round that has an adapter to start from."""
+    from train.loop_arguments import LoopArguments, command_line
+
+    devices, args = parse_config([DeviceArguments, LoopArguments], argv, prog="rlcode plan")
+    ours = {name: value for name, value in vars(devices).items() if name != "json"}
+    ours |= {"accelerate_config": args.accelerate_config, "adapter": args.adapter or "of the round before"}
+    ours |= {"model_name_or_path": args.model, "output_dir": args.output_dir}
+    scripts = {"rft": "sft"}
+    return {
+        method: plan_of([*command_line({**args.options(method), **ours})], scripts.get(method, method))
+        for method in args.methods
     }
-    file = line.get("config")
-    return {**(read_yaml(Path(file)) if file else {}), **line}
 
 
 def _method(written: dict[str, Any]) -> str:
     """Which training script the fields are for.
 
     Raises:
-        ConfigError: they could be for either.
+        ConfigError: they could be for several, or for none.
     """
     if written.get("method") in _OWN:
-        return written["method"]
+        return str(written["method"])
     names = {method: _field_names(method) for method in _OWN}
-    dpo, grpo = (written.keys() & (names[one] - names[other]) for one, other in (("dpo", "grpo"), ("grpo", "dpo")))
-    if bool(dpo) == bool(grpo):
-        raise ConfigError("the fields given are of no one training script; say which with --method dpo or grpo")
-    return "dpo" if dpo else "grpo"
+    known = written.keys() & set().union(*names.values())
+    fitting = [method for method in _OWN if known <= names[method]]
+    if len(fitting) != 1:
+        raise ConfigError("the fields given are of no one training script; say which with --method dpo, sft or grpo")
+    return fitting[0]
 
 
 def _processes(written: dict[str, Any]) -> int:
@@ -89,9 +115,9 @@ def _model_config() -> type:
 
 
 def _trl_config(method: str) -> type:
-    from trl import DPOConfig, GRPOConfig
+    from trl import DPOConfig, GRPOConfig, SFTConfig
 
-    return DPOConfig if method == "dpo" else GRPOConfig
+    return {"dpo": DPOConfig, "sft": SFTConfig, "grpo": GRPOConfig}[method]
 
 
 def _planned(method: str, processes: int) -> type:

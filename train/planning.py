@@ -83,13 +83,13 @@ class Plan:
         }
 
 
-def make_plan(args: PlanArguments, fields: Fields) -> Plan:
-    """The plan of a run.
+def make_plan(args: PlanArguments, fields: Fields, layout: Layout | None = None) -> Plan:
+    """The plan of a run; without a `layout`, as `args` say.
 
     Raises:
         ConfigError: the model's shape is not known, the file for accelerate can't be read, or batches are torn.
     """
-    layout = layout_of(args)
+    layout = layout or layout_of(args)
     demand = demand_of(args, fields, layout)
     memory = int(args.gpu_memory_gb * GIB)
     batch = batch_of(fields, layout.gpus)
@@ -134,7 +134,7 @@ def layout_of(args: PlanArguments) -> Layout:
 
 def demand_of(args: PlanArguments, fields: Fields, layout: Layout) -> Demand:
     """What training has to hold in memory."""
-    shape = shape_of(fields.model_name_or_path, args.model_config)
+    shape, full = shape_of(fields.model_name_or_path, args.model_config), fields.full_finetuning
     compute = 2 if fields.bf16 or fields.fp16 else 4
     dtype = str(fields.dtype).removeprefix("torch.") if fields.dtype else None
     return Demand(
@@ -150,6 +150,10 @@ def demand_of(args: PlanArguments, fields: Fields, layout: Layout) -> Demand:
         checkpointing=bool(fields.gradient_checkpointing),
         stored_scores=fields.attn_implementation == "eager",
         frozen_adapter=_frozen_adapter(fields),
+        full=full,
+        second_model=full and (fields.method == "dpo" or (fields.method == "grpo" and fields.beta > 0)),
+        quantised_bits=4 if fields.load_in_4bit else 8 if fields.load_in_8bit else None,
+        nested=fields.use_bnb_nested_quant,
         engine=_engine_of(fields),
         decoded=fields.engine_batch_size if _generates(fields) and fields.engine == "transformers" else 0,
     )
@@ -165,19 +169,19 @@ def _length(args: PlanArguments, fields: Fields) -> int:
     if fields.method == "grpo":
         return args.prompt_tokens + fields.max_completion_length
     if fields.max_length is None:
-        raise ConfigError("max_length is none, so nothing bounds a pair's length; set it to plan")
+        raise ConfigError("max_length is none, so nothing bounds a sequence's length; set it to plan")
     return int(fields.max_length)
 
 
 def _frozen_adapter(fields: Fields) -> bool:
     """An adapter to go on with is the reference too, as it was; a new one has the base."""
-    if fields.adapter is None:
+    if fields.adapter is None or fields.full_finetuning or fields.method == "sft":
         return False
     return fields.reference == "previous_round" if fields.method == "dpo" else fields.beta > 0
 
 
 def _generates(fields: Fields) -> bool:
-    return fields.method == "grpo" or fields.quiz_steps > 0
+    return fields.method == "grpo" or (fields.method == "dpo" and fields.quiz_steps > 0)
 
 
 def _engine_of(fields: Fields) -> Engine | None:
@@ -191,16 +195,22 @@ def batch_of(fields: Fields, processes: int) -> BatchPlan:
     per_device, accumulation = fields.per_device_train_batch_size, fields.gradient_accumulation_steps
     if fields.method == "dpo":
         return BatchPlan("pairs", per_device, accumulation, processes)
+    if fields.method == "sft":
+        return BatchPlan("examples", per_device, accumulation, processes)
     plan = BatchPlan("completions", per_device, accumulation, processes, fields.num_generations)
     generated = fields.generation_batch_size  # TRL has filled it in
     return plan if generated == plan.per_step else replace(plan, generated=generated)
 
 
 def length_of(args: PlanArguments, fields: Fields, batch: BatchPlan, demand: Demand) -> RunLength | None:
-    """Steps, tokens and files of the run; None for GRPO without `max_steps`, which hangs on the number of problems."""
+    """Steps, tokens and files of the run; None where they hang on the number of problems or programs: SFT and GRPO
+    without `max_steps`."""
     if fields.method == "dpo":
         steps = steps_of_pairs(fields.num_pairs, batch.per_step, fields.num_train_epochs, fields.max_steps)
         tokens, generated, log = 2 * steps * batch.per_step * demand.length, 0, steps * batch.per_step * DRAW_BYTES
+    elif fields.max_steps > 0 and fields.method == "sft":
+        steps = fields.max_steps
+        tokens, generated, log = steps * batch.per_step * demand.length, 0, 0
     elif fields.max_steps > 0:
         steps = fields.max_steps
         generated = steps * batch.per_step * fields.max_completion_length
@@ -209,8 +219,8 @@ def length_of(args: PlanArguments, fields: Fields, batch: BatchPlan, demand: Dem
         return None
     saved = str(getattr(fields.save_strategy, "value", fields.save_strategy))
     every = {"no": None, "epoch": steps / max(1, fields.num_train_epochs)}.get(saved, fields.save_steps)
-    states = demand.adapter_parameters * (demand.adapter_bytes + demand.optimizer_bytes)
-    states += demand.adapter_parameters * 4 if demand.layout.deepspeed else 0
+    states = demand.trained * (demand.trained_bytes + demand.optimizer_bytes)
+    states += demand.trained * 4 if demand.layout.deepspeed else 0
     return RunLength(steps, tokens, generated, checkpoints_of(steps, every, fields.save_total_limit), states, log)
 
 
@@ -230,8 +240,11 @@ def _notes(args: PlanArguments, fields: Fields, demand: Demand, device_memory: i
         yield "the servers' GPUs are not in this plan; each holds the whole model"
     if fields.method == "grpo" and fields.max_refills and fields.group_filter:
         yield f"dropped groups can cost up to {fields.max_refills} times as many completions more"
-    if fields.method == "grpo" and fields.max_steps <= 0:
-        yield "without max_steps the number of steps hangs on the number of problems"
+    if fields.method != "dpo" and fields.max_steps <= 0:
+        what = "problems" if fields.method == "grpo" else "programs that passed"
+        yield f"without max_steps the number of steps hangs on the number of {what}"
+    if demand.quantised_bits and _generates(fields) and fields.engine != "transformers":
+        yield "vLLM holds the base in 16 bits, not quantised"
 
 
 def what_fits(plan: Plan) -> Iterator[str]:
@@ -254,10 +267,16 @@ def _changes(demand: Demand) -> Iterator[tuple[str, Change]]:
     if demand.batch > 1:
         text = "per_device_train_batch_size: 1, with more gradient_accumulation_steps"
         yield text, lambda one: replace(one, batch=1)
+    if demand.full:
+        yield "no full_finetuning: LoRA", lambda one: replace(one, full=False, second_model=False)
+    elif demand.quantised_bits is None and layout.zero_stage < 3:
+        yield "load_in_4bit: true (QLoRA)", lambda one: replace(one, quantised_bits=4)
     if demand.engine:
         yield "engine: vllm-server, with its servers on other GPUs", lambda one: replace(one, engine=None)
-    if demand.weight_bytes == 4 and not layout.deepspeed:
+    if demand.weight_bytes == 4 and not layout.deepspeed and not demand.full:
         yield "dtype: bfloat16", lambda one: replace(one, weight_bytes=2)
+    if demand.quantised_bits:
+        return  # it can't be split, nor put elsewhere
     for gpus in sorted({layout.gpus, 4, 8}):
         if layout.zero_stage < 3 and gpus > 1 and gpus >= layout.gpus:
             text = f"ZeRO stage 3 on {gpus} GPUs (configs/accelerate/zero3.yaml)"

@@ -1,9 +1,14 @@
-"""The policy: a base model with one LoRA adapter in training. Loading it, saving it, and knowing it again."""
+"""The policy in training: a base model with one LoRA adapter, or whole weights. Loading it, saving it, and knowing it
+again. Which kinds go together with what is in `train/policy_kinds.py`."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +16,16 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-from trl import ModelConfig
+from trl import ModelConfig, get_quantization_config
 
 from rlcode.errors import ConfigError, DataError, InputError
 from rlcode.types import to_json
-from sampling.adapters import check_adapter, write_adapter_metadata
+from sampling.adapters import check_adapter, check_checkpoint, write_adapter_metadata
 from sampling.identity import PolicyRecord, record_policy
 
 ADAPTER_NAME = "default"
+FOLDERS = {False: "adapter", True: "model"}
+"""Where a run directory has its final policy: an adapter, or with full fine-tuning whole weights."""
 
 
 def load_tokenizer(model_args: ModelConfig) -> Any:
@@ -54,15 +61,17 @@ def check_tokens(rows: Dataset, tokenizer: Any) -> None:
             )
 
 
-def load_policy(model_args: ModelConfig, adapter: str | None, seed: int) -> PeftModel:
+def load_policy(model_args: ModelConfig, adapter: str | None, seed: int, *, full: bool = False) -> Any:
     """The base model with `adapter` to go on training, or with a new one whose start depends on `seed`.
+
+    `full`: all weights are trained, those of the base or of the checkpoint that `adapter` then is; no PEFT model.
 
     Raises:
         InputError: the model can't be loaded, or the adapter belongs to another base.
     """
-    if model_args.load_in_4bit or model_args.load_in_8bit or model_args.use_dora:
-        raise ConfigError("quantised bases and DoRA are not supported; remove load_in_4bit, load_in_8bit, use_dora")
     _require_model(model_args)
+    if full:
+        return _load_whole(model_args, adapter)
     if adapter is not None:
         check_adapter(Path(adapter), str(model_args.model_name_or_path))
     base = _load_base(model_args)
@@ -80,6 +89,18 @@ def _require_model(model_args: ModelConfig) -> None:
         raise ConfigError("no base model: set model_name_or_path to a directory or a hub name")
 
 
+def load_reference(model_args: ModelConfig, start: str | None) -> Any:
+    """A second copy of whole weights, frozen, where the policy has no adapter to switch off."""
+    return _load_whole(model_args, start).eval().requires_grad_(False)
+
+
+def _load_whole(model_args: ModelConfig, checkpoint: str | None) -> Any:
+    if checkpoint is None:
+        return _load_base(model_args)
+    check_checkpoint(Path(checkpoint), str(model_args.model_name_or_path))
+    return _load_base(replace(model_args, model_name_or_path=checkpoint, model_revision="main"))
+
+
 def _load_base(model_args: ModelConfig) -> Any:
     try:
         return AutoModelForCausalLM.from_pretrained(
@@ -87,9 +108,18 @@ def _load_base(model_args: ModelConfig) -> Any:
             revision=model_args.model_revision,
             dtype=model_args.dtype,
             attn_implementation=model_args.attn_implementation,
+            # it is enough: PEFT freezes the base, and what `prepare_model_for_kbit_training` does beside that is to
+            # hold embeddings and output in 32 bits, which takes more than 4-bit weights save in a small model
+            quantization_config=_quantization(model_args),
         )
     except (OSError, ValueError) as error:
         raise InputError(f"model {model_args.model_name_or_path!r} can't be loaded: {error}") from error
+
+
+def _quantization(model_args: ModelConfig) -> Any:
+    if model_args.load_in_8bit:  # which says at every layer of every pass that it computes in 16 bits
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    return get_quantization_config(model_args)
 
 
 def _lora_config(model_args: ModelConfig) -> LoraConfig:
@@ -100,22 +130,32 @@ def _lora_config(model_args: ModelConfig) -> LoraConfig:
         lora_dropout=model_args.lora_dropout,
         target_modules=model_args.lora_target_modules or "all-linear",
         use_rslora=model_args.use_rslora,
+        use_dora=model_args.use_dora,
         bias="none",
     )
 
 
 def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:
-    """Write the adapter in training to `path`, with the base it belongs to and what the policy says of fixed sequences.
+    """Write the policy in training to `path`, with the base it belongs to and what it says of fixed sequences: its
+    adapter, or a whole checkpoint with its tokenizer.
 
     Every process must call this.
     """
     accelerator = trainer.accelerator
     model = accelerator.unwrap_model(trainer.model)
-    state = gather_adapter(model) if _is_split(accelerator) else None
+    is_adapter = isinstance(model, PeftModel)
+    state = None
+    if _is_split(accelerator):
+        state = gather_adapter(model) if is_adapter else accelerator.get_state_dict(trainer.model_wrapped)
     # sharded weights are gathered by a forward pass that all processes make
     record = record_policy(model, trainer.processing_class)
-    if accelerator.is_main_process:
+    if accelerator.is_main_process and is_adapter:
         save_adapter(model, path, base_model, version, record, state)
+    elif accelerator.is_main_process:
+        with _whole_or_not_at_all(path) as part:
+            model.save_pretrained(str(part), state_dict=state)
+            trainer.processing_class.save_pretrained(str(part))
+            write_adapter_metadata(part, base_model, version, to_json(record))
     accelerator.wait_for_everyone()
 
 
@@ -150,10 +190,17 @@ def save_adapter(
 ) -> None:
     """Write the adapter of `model` to `path`, whole or not at all, with the `record` of what the policy says; `state`
     replaces the model's own weights where they are sharded."""
+    with _whole_or_not_at_all(path) as part:
+        model.save_pretrained(str(part), selected_adapters=[ADAPTER_NAME], state_dict=state)
+        write_adapter_metadata(part, base_model, version, to_json(record))
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    """A directory to write to, which takes the place of `path` when all is there."""
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(str(part), selected_adapters=[ADAPTER_NAME], state_dict=state)
-    write_adapter_metadata(part, base_model, version, to_json(record))
+    yield part
     if path.exists():
         shutil.rmtree(path)
     os.replace(part, path)

@@ -305,7 +305,7 @@ def dpo_round(
 
 
 def run_grpo(loop: Loop, problems: Sequence[Problem], adapter: Path | None) -> Path:
-    """GRPO from `adapter`, or from the base, with the quickstart's own sandbox; `transformers` shares the trainer's model."""
+    """GRPO from `adapter` or the base, with the quickstart's own sandbox; `transformers` shares the trainer's model."""
     from trl import GRPOConfig
 
     from train.grpo import train_grpo

@@ -24,6 +24,7 @@ from rlcode.config import parse_config
 from rlcode.run_directory import open_for_training
 from train.arguments import PolicyArguments, SftArguments
 from train.launcher import end_with_launcher
+from train.precision import with_precision
 
 if TYPE_CHECKING:
     from train.example_trainer import ExampleTrainer
@@ -39,12 +40,16 @@ def _trl_configs() -> Sequence[type]:
 def main(argv: list[str]) -> int:
     end_with_launcher()
     sft_args, policy_args, model_args, training_args = parse_config(
-        [SftArguments, PolicyArguments], argv, prog="train/sft.py", others=_trl_configs
+        [SftArguments, PolicyArguments], with_precision(argv), prog="train/sft.py", others=_trl_configs
     )
+    if policy_args.dry_run:
+        from train.dry_run import dry_run
+
+        return dry_run("sft", sft_args, policy_args, model_args, training_args)
     with open_for_training(Path(training_args.output_dir), "sft", [sft_args, policy_args, model_args, training_args]):
         adapter = train_sft(sft_args, policy_args, model_args, training_args)
     if os.environ.get("RANK", "0") == "0":
-        print(f"SFT: adapter in {adapter}, what it was trained on in {adapter.parent / 'examples.jsonl'}")
+        print(f"SFT: {adapter.name} in {adapter}, what it was trained on in {adapter.parent / 'examples.jsonl'}")
     return 0
 
 
@@ -56,7 +61,7 @@ def train_sft(
     callbacks: Sequence = (),
     sandbox: Any = None,
 ) -> Path:
-    """Train on one source of programs and return the directory of the adapter.
+    """Train on one source of programs and return the directory of the adapter, or with full fine-tuning of the model.
 
     `sandbox`, where given, judges the reference solutions and is left open; else a new one is opened as `sft_args`
     says. With `callbacks`, nothing is printed here.
@@ -69,11 +74,13 @@ def train_sft(
     from train.example_trainer import check_arguments
     from train.faults import naming_faults
     from train.interrupt import run_training
-    from train.policy import leave_together, load_tokenizer, save_policy
+    from train.policy import FOLDERS, leave_together, load_tokenizer, save_policy
+    from train.policy_kinds import check_kind
     from train.sft_examples import FILE_NAME, record_examples
 
     sft_args.check_source()
     check_arguments(training_args)
+    check_kind(policy_args, model_args, training_args)
     output_dir, checkpoint = Path(training_args.output_dir), checkpoint_to_resume(training_args)
     is_first = training_args.process_index == 0
     with tempfile.TemporaryDirectory(prefix="rlcode-sft-") as folder:
@@ -87,10 +94,11 @@ def train_sft(
         run_training(trainer, checkpoint)
 
     version = first_version + trainer.state.global_step
+    final = output_dir / FOLDERS[policy_args.full_finetuning]
     with naming_faults(trainer):
-        save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
+        save_policy(trainer, final, str(model_args.model_name_or_path), version)
     leave_together(trainer)
-    return output_dir / "adapter"
+    return final
 
 
 def make_examples(
@@ -127,7 +135,7 @@ def make_trainer(
     from train.policy import load_policy, load_tokenizer
 
     trainer = ExampleTrainer(
-        model=load_policy(model_args, policy_args.adapter, training_args.seed),
+        model=load_policy(model_args, policy_args.adapter, training_args.seed, full=policy_args.full_finetuning),
         args=training_args,
         examples=examples.rows,
         processing_class=load_tokenizer(model_args),

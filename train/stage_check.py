@@ -9,6 +9,7 @@ import sys
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
+from rlcode.errors import ConfigError
 
 
 def main(argv: list[str]) -> int:
@@ -20,6 +21,7 @@ def main(argv: list[str]) -> int:
     from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
     from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
+    from train.precision import with_precision
 
     method, *words = argv
     own: dict[str, list[type]] = {
@@ -28,7 +30,14 @@ def main(argv: list[str]) -> int:
         "grpo": [GrpoArguments],
     }
     training = {"dpo": DPOConfig, "rft": SFTConfig, "grpo": GRPOConfig}[method]
-    parse_config(own[method], words, prog=f"options of {method}", others=lambda: [ModelConfig, training])
+    parts = parse_config(
+        own[method], with_precision(words), prog=f"options of {method}", others=lambda: [ModelConfig, training]
+    )
+    if any(getattr(part, "full_finetuning", False) for part in parts):
+        raise ConfigError(
+            f"options of {method}: rlcode run hands adapters from stage to stage, and full_finetuning has none; run "
+            "the training scripts one after the other, or leave it out"
+        )
     return 0
 
 

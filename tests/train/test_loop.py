@@ -21,7 +21,7 @@ from rlcode.types import EvalReport, Interval, Problem, TestCase, TestKind, to_j
 from sampling.notebook import ErrorNotebook
 from tests.sandbox.fleet import eventually
 from train import loop as loop_module
-from train.loop import Loop, problems_of_round
+from train.loop import Loop, check_stages, problems_of_round, trial_commands
 from train.loop_arguments import LoopArguments, command_line
 from train.stage_process import LoopStoppedError, StageFailedError, end_leftover, run_stage
 
@@ -273,3 +273,36 @@ def test_a_loop_that_is_killed_goes_on_with_the_same_command_and_the_policy_gets
     assert end["pass_at_1"]["low"] > start["pass_at_1"]["high"]
     assert (tmp_path / "run" / "best_adapter" / "adapter_model.safetensors").exists()
     assert "round-01 (best)" in (tmp_path / "run" / "summary.md").read_text()
+
+
+# What is tried before.
+
+
+def test_a_dry_run_tries_each_stage_with_its_own_options_and_the_loops() -> None:
+    args = arguments(
+        methods=["rft", "grpo"],
+        adapter="a",
+        benchmark_file="p.jsonl",
+        accelerate_config="z.yaml",
+        rft={"lora_r": 8},
+        validation={"benchmark": "mbpp", "greedy": True},
+    )
+    tried = dict(trial_commands(args))
+    assert list(tried) == ["rollouts", "rft", "grpo", "validation"]
+    for words in tried.values():
+        assert words[words.index("--adapter") + 1] == "a"
+    assert tried["rollouts"][1:4] == ["-m", "train.dry_run", "rollout"]
+    for method, script in {"rft": "sft.py", "grpo": "grpo.py"}.items():
+        words = tried[method]
+        assert words[words.index("--config_file") + 1] == "z.yaml"
+        assert script in " ".join(words)
+        assert words[words.index("--dry_run") + 1] == "true"
+    assert tried["rft"][tried["rft"].index("--lora_r") + 1] == "8"
+    assert "p.jsonl" in tried["grpo"]
+    assert "p.jsonl" not in tried["rft"]
+    assert "--greedy" in tried["validation"]
+
+
+def test_full_finetuning_is_refused_before_the_first_stage() -> None:
+    with pytest.raises(ConfigError, match="full_finetuning has none"):
+        check_stages(arguments(methods=["rft"], rft={"full_finetuning": True}))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig
 
 from rlcode.errors import ConfigError
@@ -79,13 +80,76 @@ def test_the_real_model_and_its_adapter_have_as_many_parameters(random_model: Pa
         assert shape.adapter_parameters(4, targets) == trained
 
 
-def test_a_llama_has_as_many_parameters_too():
-    config = LlamaConfig(
-        vocab_size=50, hidden_size=12, intermediate_size=20, num_hidden_layers=3, num_attention_heads=3
+FAMILIES = {
+    "llama": {"num_key_value_heads": 2},
+    "mistral": {"num_key_value_heads": 2},
+    "gemma": {"num_key_value_heads": 1, "head_dim": 16},
+    "gemma2": {"num_key_value_heads": 2, "head_dim": 16},
+    "phi": {},
+    "phi3": {"pad_token_id": 0},
+    "starcoder2": {"num_key_value_heads": 2},
+    "qwen2": {"num_key_value_heads": 2},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
+    "gpt2": {},
+}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_each_family_and_its_adapter_have_as_many_parameters(tmp_path: Path, family: str, tied: bool):
+    """DeepSeek-Coder and Code Llama are of the family llama."""
+    sizes = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3}
+    config = AutoConfig.for_model(
+        family, **sizes, num_attention_heads=4, tie_word_embeddings=tied, **FAMILIES[family], bos_token_id=1
     )
+    config.save_pretrained(tmp_path)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    assert ModelShape.from_config(config.to_dict(), "a llama").parameters() == model.num_parameters()
+        shape = shape_of(str(tmp_path))
+        assert shape.parameters() == model.num_parameters()
+        policy = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
+    assert shape.adapter_parameters(4, None) == trained
+    assert shape.vocabulary == 60
+    assert shape.layers == 3
+    assert shape.gated == (family not in ("phi", "starcoder2", "gpt2"))
+
+
+def test_a_family_that_nobody_knows_is_refused(tmp_path: Path):
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-family"}')
+    with pytest.raises(ConfigError, match="no-such-family"):
+        shape_of(None, str(tmp_path / "config.json"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"load_in_4bit": True}, {"load_in_8bit": True}, {"load_in_4bit": True, "nested": 1}]
+)
+def test_a_quantised_base_takes_the_bytes_that_bitsandbytes_holds(random_model: Path, options: dict):
+    nested = bool(options.pop("nested", False))
+    config = ModelConfig(model_name_or_path=str(random_model), lora_r=4, use_bnb_nested_quant=nested, **options)
+    policy = load_policy(config, None, 0)
+    real = held(weight for weight in policy.parameters() if not weight.requires_grad)
+    for weight in policy.parameters():
+        if (state := getattr(weight, "quant_state", None)) is not None:
+            real += held([state.absmax, *([state.state2.absmax] if nested else [])])
+        elif (scales := getattr(weight, "SCB", None)) is not None:
+            real += held([scales])
+    bits = 4 if config.load_in_4bit else 8
+    one = demand(shape=shape_of(str(random_model)), weight_bytes=4, quantised_bits=bits, nested=nested)
+    assert line(one, "model weights").device == pytest.approx(real, rel=0.005)
+
+
+def test_full_finetuning_takes_the_bytes_that_torch_holds(random_model: Path):
+    model = load_policy(ModelConfig(model_name_or_path=str(random_model)), None, 0, full=True)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    model(torch.tensor([[5, 17, 99]]), labels=torch.tensor([[5, 17, 99]])).loss.backward()
+    optimizer.step()
+    one = demand(shape=shape_of(str(random_model)), weight_bytes=4, compute_bytes=4, full=True, second_model=True)
+    assert line(one, "model weights").device == line(one, "reference").device == held(model.parameters())
+    assert line(one, "gradients").device == held(weight.grad for weight in model.parameters())
+    states = [value for state in optimizer.state.values() for name, value in state.items() if name != "step"]
+    assert line(one, "optimizer states").device == held(states)
+    assert line(one, "adapter").device == 0
 
 
 def test_weights_gradients_and_states_take_the_bytes_that_torch_holds(random_model: Path):
@@ -234,7 +298,7 @@ def test_an_unknown_model_says_how_to_give_its_shape(tmp_path: Path, random_mode
     with pytest.raises(ConfigError, match="can't be read"):
         shape_of(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    with pytest.raises(ConfigError, match="'mamba' model is not known; known: qwen2, llama"):
+    with pytest.raises(ConfigError, match="the shape of a 'mamba' model is not known"):
         shape_of(str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
     with pytest.raises(ConfigError, match="lacks 'vocab_size'"):

@@ -14,7 +14,9 @@ from train.plan import main
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ACCELERATE = CONFIGS / "accelerate"
 SHIPPED = [
-    path for path in (*CONFIGS.glob("*.yaml"), *(CONFIGS / "recipes").glob("*/*.yaml")) if path.stem in ("dpo", "grpo")
+    path
+    for path in (*CONFIGS.glob("*.yaml"), *(CONFIGS / "recipes").glob("*/*.yaml"))
+    if path.stem in ("dpo", "sft", "grpo")
 ]
 
 
@@ -125,3 +127,42 @@ def test_an_unknown_key_is_refused_as_the_training_script_would(tmp_path: Path):
 def test_a_file_for_accelerate_that_is_none_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="accelerate_config"):
         plan(tmp_path, "dpo.yaml", "--accelerate_config", CONFIGS / "dpo.yaml")
+
+
+def test_a_plan_of_sft_is_for_examples_of_one_sequence(tmp_path: Path):
+    done = plan(tmp_path, "sft.yaml", "--max_steps", 10)
+    assert (done["batch"]["unit"], done["batch"]["per_step"]) == ("examples", 32)
+    assert done["length"]["tokens"] == 10 * 32 * 2048
+    assert plan(tmp_path, "sft.yaml")["length"] is None
+    assert done["device"] < plan(tmp_path, "dpo.yaml")["device"]
+
+
+def test_the_plan_of_a_loop_has_one_for_each_method(tmp_path: Path, capsys: pytest.CaptureFixture):
+    shipped = (CONFIGS / "run.yaml").read_text().replace("[dpo]", "[rft, dpo]").replace("configs/", f"{CONFIGS}/")
+    (tmp_path / "run.yaml").write_text(shipped)
+    words = ["--config", str(tmp_path / "run.yaml"), "--output_dir", "never/made", "--json", str(tmp_path / "p.json")]
+    assert main(words) == 0
+    plans = json.loads((tmp_path / "p.json").read_text())
+    assert plans.keys() == {"rft", "dpo"}
+    assert plans["dpo"]["length"]["steps"] == 16, "512 pairs of the loop's own, 32 a step"
+    reference = next(line for line in plans["dpo"]["memory"] if line["name"] == "reference")
+    assert reference["note"] == "a frozen copy of the adapter", "that of the round before"
+    assert "── rft" in capsys.readouterr().out
+    assert main([*words, "--gpu_memory_gb", "2"]) == 1
+
+
+def test_full_finetuning_takes_many_times_the_memory(tmp_path: Path):
+    full = ("--full_finetuning", "true", "--dtype", "float32")
+    one, other = plan(tmp_path, "dpo.yaml"), plan(tmp_path, "dpo.yaml", *full)
+    sizes = {line["name"]: line["device"] for line in other["memory"]}
+    parameters = 494_032_768
+    assert sizes["model weights"] == sizes["gradients"] == sizes["reference"] == 4 * parameters
+    assert (sizes["adapter"], sizes["optimizer states"]) == (0, 8 * parameters)
+    assert other["device"] > one["device"] + 4 * 4 * parameters
+    assert "no full_finetuning: LoRA" in plan(tmp_path, "dpo.yaml", *full, "--gpu_memory_gb", 8)["what_fits"]
+
+
+def test_qlora_makes_room(tmp_path: Path):
+    recipe = "recipes/qwen2.5-coder-32b/dpo.yaml"
+    assert "load_in_4bit: true (QLoRA)" in plan(tmp_path, recipe, "--gpu_memory_gb", 40)["what_fits"]
+    assert plan(tmp_path, recipe, "--gpu_memory_gb", 40, "--load_in_4bit", "true")["code"] == 0
