@@ -120,7 +120,7 @@ def open_rollouts(
     from train.policy_sync import open_training_engine, open_training_sandbox
 
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL warns at every start that rollout_func is young
-    rank = int(os.environ.get("RANK", "0"))
+    rank, run = int(os.environ.get("RANK", "0")), Path(training_args.output_dir)
     notebook = ErrorNotebook.load(Path(args.notebook)) if args.notebook else ErrorNotebook()
     earlier = [*notebook.versions(), adapter_version(Path(args.adapter)) if args.adapter else 0]
     splits = split_problems(problems, args.held_back_tests, training_args.seed)
@@ -128,11 +128,11 @@ def open_rollouts(
         problems=[split.shown for split in splits],
         held_back=HeldBackTests(split.held_back for split in splits if split.held_back),
         prompts=PromptFormat.from_arguments(args),
-        engine=engine or stack.enter_context(open_training_engine(args, model_args, tokenizer)),
-        sandbox=sandbox or open_training_sandbox(args, stack),
+        engine=engine or open_training_engine(args, model_args, tokenizer, run, stack),
+        sandbox=sandbox or open_training_sandbox(args, stack, by_all=True),
         extractor=stack.enter_context(Extractor()),
         limits=limits_from(args),
-        store=stack.enter_context(RolloutStore(Path(training_args.output_dir), f"-rank{rank}")),
+        store=stack.enter_context(RolloutStore(run, f"-rank{rank}")),
         adapters=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-adapters-"))),
         base_model=str(model_args.model_name_or_path),
         # version 0 is the base; the start of a new adapter is a policy of its own, newer than all that were seen

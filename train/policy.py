@@ -102,17 +102,17 @@ def _lora_config(model_args: ModelConfig) -> LoraConfig:
     )
 
 
-def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:
+def save_policy(trainer: Any, path: Path, base_model: str, version: int, writes: bool | None = None) -> None:
     """Write the adapter in training to `path`, with the base it belongs to and what the policy says of fixed sequences.
 
-    Every process must call this.
+    Every process must call this; those write that say so (None: the first one does).
     """
     accelerator = trainer.accelerator
     model = accelerator.unwrap_model(trainer.model)
     state = gather_adapter(model) if _is_split(accelerator) else None
     # sharded weights are gathered by a forward pass that all processes make
     record = record_policy(model, trainer.processing_class)
-    if accelerator.is_main_process:
+    if accelerator.is_main_process if writes is None else writes:
         save_adapter(model, path, base_model, version, record, state)
     accelerator.wait_for_everyone()
 
