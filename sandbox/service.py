@@ -228,6 +228,7 @@ class SandboxClient:
         self.backend: str = hello.backend
         self.image_digest: str = hello.image_digest
         self.workers: int = hello.workers
+        self._address = address
         self._service = f"the sandbox service (process {hello.pid} of this machine)"
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Result]] = {}
@@ -271,6 +272,10 @@ class SandboxClient:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[type[SandboxClient], tuple[str]]:
+        """In another process it is a client of its own."""
+        return SandboxClient, (self._address,)
 
     def _give_up(self, number: int, future: Future[Result]) -> None:
         if future.cancelled() and self._waiting.pop(number, None) is not None:
