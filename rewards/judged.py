@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlcode.errors import DataError
 from rlcode.extraction_worker import Extractor
-from rlcode.types import Answer, PartialLimits, Problem, Program, Verdict
+from rlcode.types import Answer, PartialLimits, Problem, Program, Unscored, Verdict
 from sandbox.judging import judge_answers
 from sandbox.protocol import Sandbox
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class JudgedReward:
         self._problems = {problem.task_id: problem for problem in problems}
         self._sandbox = sandbox
         self._limits = limits or PartialLimits()
-        self._extractor = Extractor() if sandbox else None
+        self._extractor: Extractor | None = None  # opened where it is needed: a reward may travel to another process
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """One reward for each completion (a text, or a conversation's new messages).
@@ -79,7 +82,7 @@ class JudgedReward:
     def _judge(
         self, completions: Sequence[Any], task_ids: Sequence[str] | None
     ) -> tuple[list[Program], list[Verdict | None]]:
-        if self._sandbox is None or self._extractor is None or task_ids is None:
+        if self._sandbox is None or task_ids is None:
             raise DataError(
                 f"{type(self).__name__} needs either a column `verdict`, or a sandbox, problems and a column `task_id`"
             )
@@ -87,10 +90,14 @@ class JudgedReward:
             Answer(_text(completion), self._problem(task_id))
             for completion, task_id in zip(completions, task_ids, strict=True)
         ]
+        self._extractor = self._extractor or Extractor()
         judging = judge_answers(
             enumerate(answers), sandbox=self._sandbox, extractor=self._extractor, limits=self._limits
         )
         judged = sorted(judging, key=lambda one: one.item)
+        unscored = [one.outcome.reason for one in judged if isinstance(one.outcome, Unscored)]
+        if unscored:
+            log.warning("%d of %d completions could not be judged: %s", len(unscored), len(judged), unscored[-1])
         verdicts = [one.outcome if isinstance(one.outcome, Verdict) else None for one in judged]
         return [one.program for one in judged], verdicts
 
@@ -98,6 +105,16 @@ class JudgedReward:
         if task_id not in self._problems:
             raise DataError(f"the data set has a row of task {task_id!r}, which is not among the problems given")
         return self._problems[task_id]
+
+    def close(self) -> None:
+        """End the worker that extracts programs; the sandbox stays open. Can be called twice."""
+        if self._extractor is not None:
+            self._extractor.close()
+        self._extractor = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the worker, which stays with its process."""
+        return {**self.__dict__, "_extractor": None}
 
 
 def _text(completion: Any) -> str:

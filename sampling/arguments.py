@@ -76,7 +76,7 @@ class SandboxArguments(LimitArguments):
     sandbox: str = option(
         "auto", "docker, local, or auto: docker where an engine runs", choices=["auto", "docker", "local"]
     )
-    sandbox_workers: int | None = option(None, "programs judged at once by each process; none: its share of the cores")
+    sandbox_workers: int | None = option(None, "programs judged at once on each machine; none: one for each core")
     cache: str | None = option(None, "file that keeps verdicts, so that no program is judged twice; none: no cache")
     max_unscored_share: float = option(0.1, "stop when more than this share could not be judged")
 

@@ -26,7 +26,7 @@ from rlcode.errors import ConfigError, EngineError, InputError, PolicyMismatchEr
 from rlcode.types import Completion
 from sampling.adapters import base_fingerprint, check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
-from sampling.identity import LoadedPolicy, fixed_sequences, mean_gap, tolerance_for
+from sampling.identity import LoadedPolicy, Sequences, fixed_sequences, mean_gap, read_record, tolerance_for
 from sampling.vllm_server import ServerInfo, ServerLost, VllmServer
 from sampling.vllm_settings import require_servable
 
@@ -45,6 +45,8 @@ class _Policy:
     version: int
     name: str | None = None
     path: Path | None = None
+    adopted: bool = False
+    """Another client loaded it, and unloads it."""
 
 
 class _Replica:
@@ -53,6 +55,7 @@ class _Replica:
     def __init__(self, server: VllmServer) -> None:
         self.server = server
         self.info: ServerInfo | None = None
+        self.base_scores: dict[Sequences, list[list[float]]] = {}
         self._in_flight = {True: 0, False: 0}  # with an adapter, without one
         self.revival: asyncio.Task[None] | None = None
         self.trouble: str = ""  # why it is not ready, last heard
@@ -87,7 +90,8 @@ class VllmServerEngine:
     name = "vllm-server"
     block_size: int | None = None
 
-    def __init__(self, model: str, settings: EngineSettings) -> None:
+    def __init__(self, model: str, settings: EngineSettings, advice: str | None = None) -> None:
+        """`advice` ends the message when a server stays away; none names the command that starts one."""
         if not settings.urls:
             raise ConfigError(
                 "the engine vllm-server needs --engine_urls; `rlcode serve --model MODEL` starts a server"
@@ -101,6 +105,7 @@ class VllmServerEngine:
         self.policy_version = 0
         self.tokenizer = _tokenizer(model)
         self._base_model = model
+        self._advice = advice or f"start it with `rlcode serve --model {model}` and run the same command again"
         self._wait_s = settings.server_wait_s
         self._policy = _Policy(0)
         self._versions: set[int] = {0}
@@ -127,11 +132,19 @@ class VllmServerEngine:
         if version in self._versions or version < 1:
             raise InputError(f"policy version {version} can't be used (again); adapters count up from 1")
         config = check_adapter(path, self._base_model)
-        policy = _Policy(version, f"policy-v{version}-{_content_hash(path)}", path.resolve())
+        policy = _Policy(version, _adapter_name(version, path), path.resolve())
         self._versions.add(version)
         gap = self._thread.run(self._load_everywhere(policy, config))
         self.policy_version = version
         return gap
+
+    def adopt_adapter(self, version: int, path: Path) -> None:
+        """Put an adapter in force that another client of these servers has just loaded there, and checked. It must be
+        the very same files."""
+        self._require_open()
+        self._versions.add(version)
+        self._policy = _Policy(version, _adapter_name(version, path), path.resolve(), adopted=True)
+        self.policy_version = version
 
     async def _load_everywhere(self, policy: _Policy, config: dict[str, Any]) -> float | None:
         outcomes = await asyncio.gather(
@@ -162,16 +175,22 @@ class VllmServerEngine:
         assert policy.path is not None
         assert policy.name is not None
         server = replica.server
-        if policy.name not in await server.adapters():
-            await server.load_adapter(policy.name, policy.path)
         loaded = LoadedPolicy(policy.version, policy.path, f"the vLLM server {server.url}", info.dtype)
         sequences = loaded.sequences(self.tokenizer)
+        base = await self._scores_of_base(replica, info, sequences)
+        if policy.name not in await server.adapters():
+            await server.load_adapter(policy.name, policy.path)
         try:
-            scores = await self._ask_scores(replica, policy.name, info, sequences)
-            return loaded.check(scores, await self._ask_scores(replica, None, info, sequences))
+            return loaded.check(await self._ask_scores(replica, policy.name, info, sequences), base)
         except PolicyMismatchError:
             await server.unload_adapter(policy.name)
             raise
+
+    async def _scores_of_base(self, replica: _Replica, info: ServerInfo, sequences: Sequences) -> list[list[float]]:
+        """Asked once: another client may have requests with an adapter in flight later, see `_Replica.slot`."""
+        if sequences not in replica.base_scores:
+            replica.base_scores[sequences] = await self._ask_scores(replica, None, info, sequences)
+        return replica.base_scores[sequences]
 
     async def _unload_unused(self, policy: _Policy) -> None:
         if policy is not self._policy and not self._users[policy]:
@@ -180,7 +199,7 @@ class VllmServerEngine:
 
     async def _unload_everywhere(self, policy: _Policy) -> None:
         for replica in self._replicas:
-            if policy.name is not None and replica.ready:
+            if policy.name is not None and not policy.adopted and replica.ready:
                 try:
                     await replica.server.unload_adapter(policy.name)
                 except (ServerLost, RlcodeError) as error:  # it only takes room there
@@ -204,8 +223,8 @@ class VllmServerEngine:
 
     def _gone(self, replica: _Replica) -> str:
         return (
-            f"the vLLM server {replica.server.url} did not answer for {self._wait_s:g} s ({replica.trouble}); start it "
-            f"with `rlcode serve --model {self._base_model}` and run the same command again"
+            f"the vLLM server {replica.server.url} did not answer for {self._wait_s:g} s ({replica.trouble}); "
+            f"{self._advice}"
         )
 
     def _lose(self, replica: _Replica, error: ServerLost) -> None:
@@ -245,18 +264,24 @@ class VllmServerEngine:
         server = replica.server
         info = await server.info()
         self._require_same_base(server, info)
-        scores = await self._ask_scores(replica, None, info, fixed_sequences(self.tokenizer))
+        policies = {self._policy, *(policy for policy, users in self._users.items() if users)} - {_Policy(0)}
+        if not any(policy.path is not None and read_record(policy.path) for policy in policies):
+            await self._check_base(replica, info)  # else the check of the adapter tells, which has the base in it
+        for policy in policies:
+            await self._load(replica, info, policy)
+        return info
+
+    async def _check_base(self, replica: _Replica, info: ServerInfo) -> None:
+        sequences = fixed_sequences(self.tokenizer)
+        replica.base_scores.pop(sequences, None)  # of the server that was there before
+        scores = await self._scores_of_base(replica, info, sequences)
         self._base_scores = self._base_scores or scores
         gap = mean_gap(scores, self._base_scores)
         if not gap <= tolerance_for(info.dtype):
             raise PolicyMismatchError(
-                f"the base model of {server.url} is not that of the other servers, or of itself before: their "
+                f"the base model of {replica.server.url} is not that of the other servers, or of itself before: their "
                 f"log-probabilities are {gap:.4g} nats per token apart"
             )
-        for policy in {self._policy, *(policy for policy, users in self._users.items() if users)}:
-            if policy.path is not None:
-                await self._load(replica, info, policy)
-        return info
 
     def _require_same_base(self, server: VllmServer, info: ServerInfo) -> None:
         mine, theirs = self._base_model, info.model
@@ -424,11 +449,12 @@ def _body(
     }
 
 
-def _content_hash(adapter: Path) -> str:
+def _adapter_name(version: int, adapter: Path) -> str:
+    """On the servers: it stands for the content."""
     digest = hashlib.sha256()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         digest.update((adapter / name).read_bytes())
-    return digest.hexdigest()[:16]
+    return f"policy-v{version}-{digest.hexdigest()[:16]}"
 
 
 def _tokenizer(model: str) -> Any:

@@ -242,13 +242,13 @@ def _lora_options(max_lora_rank: int, sync: str) -> dict[str, Any]:
 def _start(**options: Any) -> Any:
     import torch
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "vLLM inside one of several training processes would take the first GPU, and end their process group; "
+            "start servers for them (`sampling.server_group`, or `rlcode serve`) and choose the engine vllm-server"
+        )
     if not torch.cuda.is_available():
         _settle_on_cpu(options)
-    elif _world_size() > 1:
-        raise ConfigError(
-            "with several training processes on GPUs every vLLM engine would take the first GPU; train with one "
-            "process, or with --engine transformers"
-        )
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         import vllm
@@ -266,17 +266,12 @@ def _start(**options: Any) -> Any:
 def _settle_on_cpu(options: dict[str, Any]) -> None:
     for name, value in CPU_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # A child process would import torch once more: three times the start-up time. With several training processes
-    # the core must live in a child, for vLLM opens, and ends, a process group of its own.
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if _world_size() == 1 else "1"
+    # a child process would import torch once more: three times the start-up time
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     options |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
     # after a part of a prompt vLLM rewinds the sample's noise, which generators on a CPU can't do: prompts stay whole
     options["enable_chunked_prefill"] = False
     del options["gpu_memory_utilization"]
-
-
-def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _vllm_params(params: SamplingParams) -> Any:

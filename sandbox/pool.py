@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
 from rlcode.errors import ConfigError, SandboxError, SandboxUnavailableError
-from rlcode.types import ErrorType, Limits, Unscored, Verdict
+from rlcode.types import ErrorType, Limits, Verdict
 from sandbox.cache import VerdictCache, key_of
 from sandbox.image import DEFAULT_IMAGE
 from sandbox.keeper import MOST_AT_ONCE, RECYCLE_AFTER, Judgement, Keeper
+from sandbox.ordered import Result, judge_in_order, settle
 from sandbox.protocol import Job, Sandbox
 from sandbox.spare import Spare
 from sandbox.worker import Worker
 
 log = logging.getLogger(__name__)
 
-Result = Verdict | Unscored
-
 BACKENDS = ("auto", "docker", "local")
 QUEUED_PER_WORKER = 2 * MOST_AT_ONCE
 """Jobs of one caller that are queued or running, for each worker: enough that no worker waits for the caller."""
-MOST_PENDING = 1024
-"""Results of one caller that may wait behind a slow one."""
 
 
 @dataclass
@@ -42,31 +38,6 @@ class _Task:
 
     def is_wanted(self) -> bool:
         return not all(future.cancelled() for future in self.waiters)
-
-
-class _Window:
-    """The jobs of one caller that were taken and not yet yielded: bounded in what runs and in what waits."""
-
-    def __init__(self, most_unfinished: int) -> None:
-        self.pending: deque[Future[Result]] = deque()
-        self._most_unfinished = most_unfinished
-        self._unfinished = 0
-        self._finished: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
-
-    def has_room(self) -> bool:
-        while not self._finished.empty():
-            self.wait()
-        return self._unfinished < self._most_unfinished and len(self.pending) < MOST_PENDING
-
-    def add(self, future: Future[Result]) -> None:
-        self.pending.append(future)
-        self._unfinished += 1
-        future.add_done_callback(self._finished.put)
-
-    def wait(self) -> None:
-        """Until one more job is finished."""
-        self._finished.get()
-        self._unfinished -= 1
 
 
 class WorkerPool:
@@ -116,20 +87,7 @@ class WorkerPool:
 
     def judge(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """See `sandbox.protocol.Sandbox.judge`; further raises DataError for a problem whose tests can't be run."""
-        stream, window = iter(jobs), _Window(QUEUED_PER_WORKER * self.workers)
-        try:
-            while True:
-                while window.has_room() and (job := next(stream, None)) is not None:
-                    window.add(self.submit(job))
-                if not window.pending:
-                    return
-                if window.pending[0].done():
-                    yield self._result(window.pending.popleft())
-                else:
-                    window.wait()
-        finally:
-            for future in window.pending:
-                future.cancel()
+        return judge_in_order(jobs, self.submit, QUEUED_PER_WORKER * self.workers)
 
     def submit(self, job: Job) -> Future[Result]:
         """See `sandbox.protocol.Sandbox.submit`. With a cache, only what is neither known nor under way is judged."""
@@ -138,8 +96,9 @@ class WorkerPool:
         if self._cache is None:
             return self._enqueue(job, None)
         key = key_of(job, self.backend, self._runs_in)
-        if (twin := self._join_twin(key)) is not None:
-            self._cache.count_shared()
+        with self._taking:
+            twin = self._join_twin(key)
+        if twin is not None:
             return twin
         if (verdict := self._cache.get(key)) is not None:
             return _known(verdict)
@@ -165,13 +124,15 @@ class WorkerPool:
         self.close()
 
     def _join_twin(self, key: bytes) -> Future[Result] | None:
-        with self._taking:
-            task = self._under_way.get(key)
-            if task is None or not task.is_wanted():
-                return None
-            future: Future[Result] = Future()
-            task.waiters.append(future)
-            return future
+        """The result to come of an equal job that is under way, if there is one. Call it with the lock held."""
+        task = self._under_way.get(key)
+        if task is None or not task.is_wanted():
+            return None
+        future: Future[Result] = Future()
+        task.waiters.append(future)
+        if self._cache is not None:
+            self._cache.count_shared()
+        return future
 
     def _enqueue(self, job: Job, key: bytes | None) -> Future[Result]:
         future: Future[Result] = Future()
@@ -179,9 +140,11 @@ class WorkerPool:
         with self._taking:
             if self._is_closed:
                 raise SandboxError("the sandbox is closed")
-            self._queue.append(task)
             if key is not None:
+                if (twin := self._join_twin(key)) is not None:  # of another thread, since `submit` looked
+                    return twin
                 self._under_way[key] = task
+            self._queue.append(task)
             self._wake_thread()
         return future
 
@@ -247,7 +210,7 @@ class WorkerPool:
             if task.key is not None and self._under_way.get(task.key) is task:
                 del self._under_way[task.key]
         for future in task.waiters:
-            _set(future, result)
+            settle(future, result)
 
     def _take(self, limits: Limits) -> Keeper:
         """An idle keeper, which there is since they are as many as the threads: one whose worker suits, else one
@@ -267,12 +230,6 @@ class WorkerPool:
             limits=job.limits,
         )
 
-    def _result(self, future: Future[Result]) -> Result:
-        try:
-            return future.result()
-        except CancelledError:
-            raise SandboxError("the sandbox was closed") from None
-
     def _stop_all(self) -> None:
         """Stop the workers side by side: to remove a container takes a while."""
         threads = [threading.Thread(target=keeper.stop) for keeper in self._keepers]
@@ -280,16 +237,6 @@ class WorkerPool:
             thread.start()
         for thread in threads:
             thread.join()
-
-
-def _set(future: Future[Result], result: Result | BaseException) -> None:
-    """Unless it is finished, or nobody waits for it any more."""
-    if future.done() or not future.set_running_or_notify_cancel():
-        return
-    if isinstance(result, BaseException):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
 
 
 def _known(result: Result) -> Future[Result]:

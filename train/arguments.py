@@ -153,6 +153,11 @@ class GrpoArguments(PolicyArguments, RewardArguments, ProblemArguments, EngineAr
     """Policy, reward, problems, groups, engine and sandbox of GRPO. The `transformers` engine is the trainer's own
     model."""
 
+    engine: str = option(
+        "transformers",
+        "transformers, vllm or vllm-server; trl: TRL generates, by its own fields use_vllm, vllm_mode and so on",
+        choices=["transformers", "vllm", "vllm-server", "trl"],
+    )
     prompt_sampling: str = option(
         "notebook",
         "which problems get a group: notebook (by the errors and the chance of a mixed group) or uniform",
@@ -169,6 +174,20 @@ class GrpoArguments(PolicyArguments, RewardArguments, ProblemArguments, EngineAr
         super().__post_init__()
         PromptSampling.from_arguments(self, num_generations=2)  # both refuse what can't be
         GroupFilter.from_arguments(self)
+
+
+@dataclass
+class AsyncGrpoArguments(RewardArguments, ProblemArguments, SandboxArguments):
+    """Policy, reward, problems and sandbox of TRL's asynchronous GRPO. TRL's `AsyncGRPOConfig` has the rest."""
+
+    model_name_or_path: str | None = option(None, "base model: a directory or a hub name")
+    lora_r: int = option(16, "rank of the new LoRA adapter")
+    lora_alpha: int = option(32, "its scale is lora_alpha / lora_r")
+    lora_target_modules: list[str] = option([], "matrices that get an adapter; none: all linear ones but the head")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.held_back_tests == 0, "held_back_tests is for train/grpo.py; remove it")
 
 
 @dataclass

@@ -74,12 +74,14 @@ class Trial:
 
     def engine(self) -> Engine:
         """The engine that the run would open, measured."""
-        engine = open_training_engine(self.own, self.model_args, load_tokenizer(self.model_args))
-        return self.meter.watch_engine(self.stack.enter_context(engine))
+        tokenizer = load_tokenizer(self.model_args)
+        return self.meter.watch_engine(
+            open_training_engine(self.own, self.model_args, tokenizer, self.folder, self.stack)
+        )
 
     def watched(self) -> dict[str, Any]:
         """What a training function gets to be measured by."""
-        sandbox = self.meter.watch_sandbox(open_training_sandbox(self.own, self.stack))
+        sandbox = self.meter.watch_sandbox(open_training_sandbox(self.own, self.stack, by_all=True))
         return {"callbacks": [TrainerWatch(self.meter)], "sandbox": sandbox}
 
 

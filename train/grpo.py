@@ -5,14 +5,13 @@
 Each step draws `num_generations` completions for each of some problems from the policy as it is, judges them, and
 updates the LoRA adapter with TRL's trainer. The error notebook decides which problems, and groups that teach nothing
 are dropped and others drawn. Writes into `output_dir`: `adapter/`, `notebook.json`, `rollouts-rank*.jsonl` and TRL's
-checkpoints. The algorithm, its loss and its schedule are TRL's own.
+checkpoints. The algorithm, its loss and its schedule are TRL's own; with `--engine trl` the generation is too.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,8 +19,6 @@ from typing import Any
 
 from rlcode.cli import run_main
 from rlcode.config import parse_config
-from rlcode.limits import limits_from
-from rlcode.prompts import PromptFormat
 from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
@@ -78,89 +75,44 @@ def train_grpo(
     from train.interrupt import run_training
     from train.policy import FOLDERS, leave_together, load_policy, load_tokenizer, save_policy
     from train.policy_kinds import check_kind
+    from train.rollout_opening import open_rollouts
+    from train.trl_generation import check_generation, first_version_of, open_trl_trainer
 
     check_kind(args, model_args, training_args, args)
+    check_generation(args, training_args)
     checkpoint = checkpoint_to_resume(training_args)
     policy = load_policy(model_args, args.adapter, training_args.seed, full=args.full_finetuning)
     tokenizer = load_tokenizer(model_args)
+    common = {"model": policy, "args": training_args, "processing_class": tokenizer, "callbacks": list(callbacks)}
     with ExitStack() as stack:
-        rollouts = open_rollouts(args, model_args, training_args, problems, tokenizer, engine, sandbox, stack)
-        groups = training_args.generation_batch_size // training_args.num_generations
-        trainer = GroupTrainer(
-            model=policy,
-            reward_funcs=[CompositeReward.from_arguments(args, training_args.max_completion_length)],
-            args=training_args,
-            train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
-            processing_class=tokenizer,
-            rollout_func=rollouts,
-            callbacks=list(callbacks),
-        )
+        if args.engine == "trl":
+            rollouts = None
+            trainer = open_trl_trainer(args, problems, sandbox, stack, common)
+        else:
+            rollouts = open_rollouts(args, model_args, training_args, problems, tokenizer, engine, sandbox, stack)
+            groups = training_args.generation_batch_size // training_args.num_generations
+            trainer = GroupTrainer(
+                **common,
+                reward_funcs=[CompositeReward.from_arguments(args, training_args.max_completion_length)],
+                train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
+                rollout_func=rollouts,
+            )
         if callbacks:
             trainer.remove_callback(PrinterCallback)
         run_training(trainer, checkpoint)
 
     output_dir, final = Path(training_args.output_dir), Path(training_args.output_dir) / FOLDERS[args.full_finetuning]
-    version = rollouts.first_version + trainer.state.global_step
+    version = (rollouts.first_version if rollouts else first_version_of(args)) + trainer.state.global_step
     with naming_faults(trainer):
-        rollouts.remember(trainer)  # a run that was resumed behind its last step drew nothing
-        if trainer.accelerator.is_main_process:
+        if rollouts:
+            rollouts.remember(trainer)  # a run that was resumed behind its last step drew nothing
+        if rollouts and trainer.accelerator.is_main_process:
             rollouts.notebook.save(output_dir / "notebook.json")
             if not callbacks:
                 print(f"GRPO: {rollouts.describe_groups()}")
-        save_policy(trainer, final, str(model_args.model_name_or_path), version)  # last: the run is over
+        save_policy(trainer, final, str(model_args.model_name_or_path), version)  # last: it is over
     leave_together(trainer)
     return final
-
-
-def open_rollouts(
-    args: GrpoArguments,
-    model_args: Any,
-    training_args: Any,
-    problems: Sequence[Problem],
-    tokenizer: Any,
-    engine: Any,
-    sandbox: Any,
-    stack: ExitStack,
-) -> Any:
-    """The rollout function with what it needs; what is opened here is closed by `stack`."""
-    from rewards.held_back import split_problems
-    from rlcode.extraction_worker import Extractor
-    from sampling.adapters import adapter_version
-    from sampling.notebook import ErrorNotebook
-    from sampling.prompt_sampler import PromptSampler, PromptSampling
-    from sampling.store import RolloutStore
-    from train.groups import GroupFilter
-    from train.held_back import HeldBackTests
-    from train.policy_rollouts import PolicyRollouts
-    from train.policy_sync import open_training_engine, open_training_sandbox
-
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL warns at every start that rollout_func is young
-    rank = int(os.environ.get("RANK", "0"))
-    notebook = ErrorNotebook.load(Path(args.notebook)) if args.notebook else ErrorNotebook()
-    earlier = [*notebook.versions(), adapter_version(Path(args.adapter)) if args.adapter else 0]
-    splits = split_problems(problems, args.held_back_tests, training_args.seed)
-    return PolicyRollouts(
-        problems=[split.shown for split in splits],
-        held_back=HeldBackTests(split.held_back for split in splits if split.held_back),
-        prompts=PromptFormat.from_arguments(args),
-        engine=engine or stack.enter_context(open_training_engine(args, model_args, tokenizer)),
-        sandbox=sandbox or open_training_sandbox(args, stack),
-        extractor=stack.enter_context(Extractor()),
-        limits=limits_from(args),
-        store=stack.enter_context(RolloutStore(Path(training_args.output_dir), f"-rank{rank}")),
-        adapters=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-adapters-"))),
-        base_model=str(model_args.model_name_or_path),
-        # version 0 is the base; the start of a new adapter is a policy of its own, newer than all that were seen
-        first_version=1 + max(earlier),
-        max_unscored_share=args.max_unscored_share,
-        sampler=PromptSampler(
-            [problem.task_id for problem in problems],
-            PromptSampling.from_arguments(args, training_args.num_generations),
-        ),
-        in_trainers_order=args.prompt_sampling == "uniform",
-        group_filter=GroupFilter.from_arguments(args),
-        notebook=notebook,
-    )
 
 
 if __name__ == "__main__":

@@ -135,11 +135,11 @@ def _lora_config(model_args: ModelConfig) -> LoraConfig:
     )
 
 
-def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None:
+def save_policy(trainer: Any, path: Path, base_model: str, version: int, writes: bool | None = None) -> None:
     """Write the policy in training to `path`, with the base it belongs to and what it says of fixed sequences: its
     adapter, or a whole checkpoint with its tokenizer.
 
-    Every process must call this.
+    Every process must call this; those write that say so (None: the first one does).
     """
     accelerator = trainer.accelerator
     model = accelerator.unwrap_model(trainer.model)
@@ -149,13 +149,11 @@ def save_policy(trainer: Any, path: Path, base_model: str, version: int) -> None
         state = gather_adapter(model) if is_adapter else accelerator.get_state_dict(trainer.model_wrapped)
     # sharded weights are gathered by a forward pass that all processes make
     record = record_policy(model, trainer.processing_class)
-    if accelerator.is_main_process and is_adapter:
-        save_adapter(model, path, base_model, version, record, state)
-    elif accelerator.is_main_process:
-        with _whole_or_not_at_all(path) as part:
-            model.save_pretrained(str(part), state_dict=state)
-            trainer.processing_class.save_pretrained(str(part))
-            write_adapter_metadata(part, base_model, version, to_json(record))
+    if accelerator.is_main_process if writes is None else writes:
+        if is_adapter:
+            save_adapter(model, path, base_model, version, record, state)
+        else:
+            _save_weights(model, trainer.processing_class, path, base_model, version, record, state)
     accelerator.wait_for_everyone()
 
 
@@ -192,6 +190,15 @@ def save_adapter(
     replaces the model's own weights where they are sharded."""
     with _whole_or_not_at_all(path) as part:
         model.save_pretrained(str(part), selected_adapters=[ADAPTER_NAME], state_dict=state)
+        write_adapter_metadata(part, base_model, version, to_json(record))
+
+
+def _save_weights(
+    model: Any, tokenizer: Any, path: Path, base_model: str, version: int, record: PolicyRecord, state: Any
+) -> None:
+    with _whole_or_not_at_all(path) as part:
+        model.save_pretrained(str(part), state_dict=state)
+        tokenizer.save_pretrained(str(part))
         write_adapter_metadata(part, base_model, version, to_json(record))
 
 

@@ -211,7 +211,7 @@ def add_quiz(
     problems = load_problems(args.quiz_benchmark, file, args.quiz_split)
     is_first, run = trainer.accelerator.is_main_process, Path(trainer.args.output_dir)
     if engine is None and (is_first or args.engine == "transformers"):
-        engine = stack.enter_context(open_training_engine(args, model_args, trainer.processing_class))
+        engine = open_training_engine(args, model_args, trainer.processing_class, run, stack, by_all=False)
     examiner = None
     if is_first and engine is not None:
         examiner = _open_examiner(trainer, args, problems, engine, sandbox, stack)

@@ -16,7 +16,8 @@ from rlcode.errors import ConfigError, DataError, SandboxError
 from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind, Unscored, Verdict
 from sandbox.cache import open_cache
 from sandbox.keeper import CONTROL_TRIES, MOST_AT_ONCE, OUTSIDE_LOSSES, SOON_S, START_TRIES, watchdog_s
-from sandbox.pool import MOST_PENDING, QUEUED_PER_WORKER, WorkerPool, open_sandbox
+from sandbox.ordered import MOST_PENDING
+from sandbox.pool import QUEUED_PER_WORKER, WorkerPool, open_sandbox
 from sandbox.protocol import Job, Sandbox
 from sandbox.spare import Spare
 from sandbox.worker import WorkerLost
