@@ -11,9 +11,10 @@ from trl import SFTTrainer
 from train.checkpoints import WholeCheckpoints
 from train.data_order import ExampleSampler, check_data_order, require_values
 from train.pair_sampler import StepPlan
+from train.stopwatch import TimedTrainer
 
 
-class ExampleTrainer(WholeCheckpoints, SFTTrainer):
+class ExampleTrainer(TimedTrainer, WholeCheckpoints, SFTTrainer):
     """Differs from `SFTTrainer` in its checkpoints, in the order of the data, and in what it does to it: nothing.
     `examples` has the columns `input_ids` and `labels` as they are trained on (TRL would cut what is longer than
     `max_length`).

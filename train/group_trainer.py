@@ -7,11 +7,28 @@ from typing import Any
 from trl import GRPOTrainer
 
 from train.checkpoints import WholeCheckpoints
+from train.policy_rollouts import PolicyRollouts
+from train.stopwatch import TimedTrainer
 
 
-class GroupTrainer(WholeCheckpoints, GRPOTrainer):
+class GroupTrainer(TimedTrainer, WholeCheckpoints, GRPOTrainer):
     """Differs from `GRPOTrainer` in its checkpoints, and in what rewards and logs see: the prompts of the problems that
-    the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots."""
+    the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots. What
+    `rollouts` counted is logged too."""
+
+    def __init__(self, *, rollouts: PolicyRollouts, **kwargs: Any) -> None:
+        self._rollouts = rollouts
+        super().__init__(rollout_func=rollouts, stopwatch=rollouts.stopwatch, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        self._rollouts.metrics.trained(self._rollouts.first_version + self.state.global_step)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.model.training:
+            logs.update(self._rollouts.metrics.take())
+        super().log(logs, start_time)
 
     def _calculate_rewards(self, inputs: Any, prompts: list[Any], *args: Any, **kwargs: Any) -> Any:
         prompts[:] = [row["prompt"] for row in inputs]  # the very list that TRL logs

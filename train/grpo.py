@@ -79,7 +79,7 @@ def train_grpo(
             args=training_args,
             train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
             processing_class=tokenizer,
-            rollout_func=rollouts,
+            rollouts=rollouts,
             callbacks=list(callbacks),
         )
         if callbacks:

@@ -17,12 +17,13 @@ from train.checkpoints import WholeCheckpoints
 from train.data_order import check_data_order
 from train.draw_log import DrawLog
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
+from train.stopwatch import TimedTrainer
 
 SNAPSHOTS = "snapshots"
 """Where a checkpoint has the snapshots that were announced before it, and the best adapter."""
 
 
-class PairTrainer(WholeCheckpoints, DPOTrainer):
+class PairTrainer(TimedTrainer, WholeCheckpoints, DPOTrainer):
     """Differs from `DPOTrainer` in where its pairs come from: `sampler` draws them, and they are token ids as they were
     sampled (TRL would tokenise the text again and end every completion with EOS, also one that was cut off).
 
