@@ -36,6 +36,7 @@ OPERATIONAL = (
     "engine_urls",
     "engine_server_wait_s",
     "engine_server_timeout_s",
+    "alarms",
 )
 """Fields that say how a run is carried out and not what it computes: they may change when it is resumed."""
 _PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker")

@@ -27,9 +27,10 @@ from train.groups import GroupFilter
 
 @dataclass
 class PolicyArguments:
-    """Which adapter training starts from."""
+    """Which adapter training starts from, and whether it is watched."""
 
     adapter: str | None = option(None, "LoRA adapter to go on training; none starts a new one on the base model")
+    alarms: bool = option(True, "warn when the run goes wrong: entropy, KL, compile errors … (docs/metrics.md)")
 
 
 @dataclass

@@ -61,9 +61,10 @@ def train_dpo(
     """Train one round and return the directory of the adapter.
 
     `engine` and `sandbox`, where given, serve the quiz and are left open; else new ones are opened as `pair_args` says.
-    With `callbacks`, the trainer prints nothing itself.
+    With `callbacks`, no progress is shown here.
     """
     from train.checkpoints import checkpoint_to_resume
+    from train.observers import observed
     from train.pair_trainer import check_arguments
     from train.policy import leave_together, save_policy
 
@@ -88,6 +89,7 @@ def train_dpo(
                 engine=engine,
                 sandbox=sandbox,
             )
+        stack.enter_context(observed(trainer, "dpo", alarms=policy_args.alarms, silent=bool(callbacks)))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     version = first_version + trainer.state.global_step
@@ -140,8 +142,6 @@ def make_trainer(
     checkpoint: Path | None = None,
 ) -> PairTrainer:
     """The trainer with its sampler, as it was when `checkpoint` was written."""
-    from transformers import PrinterCallback
-
     from train.checkpoints import steps_before
     from train.draw_log import FILE_NAME, DrawLog
     from train.pair_sampler import PairSampler
@@ -164,8 +164,6 @@ def make_trainer(
     )
     if policy_args.adapter is None or pair_args.reference == "base":
         trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
-    if callbacks:
-        trainer.remove_callback(PrinterCallback)
     return trainer
 
 

@@ -57,14 +57,14 @@ def train_grpo(
     """Train on `problems` and return the directory of the adapter.
 
     `engine` and `sandbox`, where given, are used and left open; else new ones are opened as `args` says. With
-    `callbacks`, the trainer prints nothing itself.
+    `callbacks`, no progress is shown here.
     """
     from datasets import Dataset
-    from transformers import PrinterCallback
 
     from rewards.composite import CompositeReward
     from train.checkpoints import checkpoint_to_resume
     from train.group_trainer import GroupTrainer
+    from train.observers import observed
     from train.policy import leave_together, load_policy, load_tokenizer, save_policy
 
     checkpoint = checkpoint_to_resume(training_args)
@@ -82,8 +82,7 @@ def train_grpo(
             rollouts=rollouts,
             callbacks=list(callbacks),
         )
-        if callbacks:
-            trainer.remove_callback(PrinterCallback)
+        stack.enter_context(observed(trainer, "grpo", alarms=args.alarms, silent=bool(callbacks)))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     output_dir = Path(training_args.output_dir)

@@ -216,11 +216,10 @@ class PolicyRollouts:
         """Log what became of the groups and the held-back tests, and say once that some groups were trained on that
         teach little."""
         metrics = batch.metrics()
-        step, is_main = trainer.state.global_step, trainer.accelerator.is_main_process
-        for name, value in {**metrics, **self._waits(), **self.held_back.end_batch(step, may_warn=is_main)}.items():
+        for name, value in {**metrics, **self._waits(), **self.held_back.end_batch()}.items():
             trainer._log_metric(name, float(value))
-        if batch.short and not self._groups["short"] and is_main:
-            logger.warning("step %d: %s", step, _shortage(metrics, batch.size))
+        if batch.short and not self._groups["short"] and trainer.accelerator.is_main_process:
+            logger.warning("step %d: %s", trainer.state.global_step, _shortage(metrics, batch.size))
         self._groups.update(drawn=len(batch.drawn), trained=batch.size, short=batch.short)
 
     def _waits(self) -> dict[str, float]:
@@ -267,8 +266,6 @@ class PolicyRollouts:
         if any(self.store.directory.glob("rollouts*.jsonl")):
             stored = read_rollouts([self.store.directory])
             self.notebook.observe(rollout for rollout in stored if rollout.completion.policy_version < version)
-        if self.held_back:
-            self.held_back.go_on_from(trainer.state.log_history)
         self.metrics.go_on_from(trainer.state.log_history)
 
 

@@ -65,6 +65,7 @@ def train_sft(
     """
     from train.checkpoints import checkpoint_to_resume
     from train.example_trainer import check_arguments
+    from train.observers import observed
     from train.policy import leave_together, load_tokenizer, save_policy
     from train.sft_examples import FILE_NAME, record_examples
 
@@ -80,7 +81,8 @@ def train_sft(
             print(f"SFT: {examples.summary}")
         first_version = 1 + newest_version(policy_args, examples)
         trainer = make_trainer(policy_args, model_args, training_args, examples, callbacks)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with observed(trainer, "sft", alarms=policy_args.alarms, silent=bool(callbacks)):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     version = first_version + trainer.state.global_step
     save_policy(trainer, output_dir / "adapter", str(model_args.model_name_or_path), version)
@@ -116,21 +118,16 @@ def make_trainer(
     policy_args: PolicyArguments, model_args: Any, training_args: Any, examples: ExampleSet, callbacks: Sequence = ()
 ) -> ExampleTrainer:
     """The trainer of the policy on these examples."""
-    from transformers import PrinterCallback
-
     from train.example_trainer import ExampleTrainer
     from train.policy import load_policy, load_tokenizer
 
-    trainer = ExampleTrainer(
+    return ExampleTrainer(
         model=load_policy(model_args, policy_args.adapter, training_args.seed),
         args=training_args,
         examples=examples.rows,
         processing_class=load_tokenizer(model_args),
         callbacks=list(callbacks),
     )
-    if callbacks:
-        trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 if __name__ == "__main__":
