@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback
 
@@ -147,11 +148,14 @@ class ProgressBoard(ProgressLines):
     def close(self) -> None:
         self._live.stop()
 
-    def picture(self) -> Group:
+    def picture(self) -> Table:
         """What is drawn."""
-        alarm = [Text(f"last alarm: {self._alarm}", style="yellow")] if self._alarm else []
-        bar = ProgressBar(max(self._total, 1), self._step, width=min(60, self._console.width))
-        return Group(bar, Text(self.line(), overflow="fold"), *alarm)
+        rows = Table.grid()
+        rows.add_row(ProgressBar(max(self._total, 1), self._step, width=min(60, self._console.width)))
+        rows.add_row(Text(self.line(), overflow="fold"))
+        if self._alarm:
+            rows.add_row(Text(f"last alarm: {self._alarm}", style="yellow", overflow="fold"))
+        return rows
 
     def _show(self) -> None:
         self._shown_at = self._clock()
