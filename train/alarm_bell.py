@@ -11,9 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from rlcode.run_directory import write_json_lines
-from train.alarms import Alarm, Watch
-
-FILE_NAME = "alarms.jsonl"
+from train.alarms import FILE_NAME, Alarm, Watch
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any, Protocol
 
+FILE_NAME = "alarms.jsonl"
+"""Where a run directory has what was told, one alarm a line."""
+
 Entry = Mapping[str, Any]
 """An entry of the trainer's log: metrics by name, and `step`."""
 

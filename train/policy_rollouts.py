@@ -180,9 +180,9 @@ class PolicyRollouts:
 
     def _judged(self, completions: Iterable[Completion]) -> list[Rollout]:
         """Judge what the engine writes while it writes on. Time in which neither it nor the store is at work is a wait
-        for the sandbox: for room in its queue, or once the engine is done, for verdicts."""
+        for the sandbox: to take an answer, for which it may have no room, or once the engine is done, for verdicts."""
         rollouts = []
-        with self.stopwatch.measure("queue_full"):
+        with self.stopwatch.measure("hand_over"):
             for rollout in judge_completions(
                 self._until_done(completions),
                 self._by_id,

@@ -258,12 +258,12 @@ def test_a_sandbox_without_room_holds_the_engine_back(setting: Setting, monkeypa
 
     def may_speak(waiting: int) -> bool:
         if setting.engine.written == 5:  # it has no room for the sixth
-            return setting.watch.part == "queue_full" and waiting == 5
+            return setting.watch.part == "hand_over" and waiting == 5
         return setting.watch.part == "judge_wait" and waiting == DRAWN - 5
 
     sandbox = SlowSandbox(setting.clock, may_speak, takes=10)
     (entry,) = setting.train(sandbox, max_steps=1)
-    expected = {"generate": DRAWN, "queue_full": 10, "judge_wait": 10, "sync": 3, "step": DRAWN + 20 + 3}
+    expected = {"generate": DRAWN, "hand_over": 10, "judge_wait": 10, "sync": 3, "step": DRAWN + 20 + 3}
     assert seconds(entry) == pytest.approx(expected)
 
 
