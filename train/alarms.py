@@ -60,7 +60,8 @@ WORSE = 1.5
 class Alarm(Protocol):
     """One way in which a run goes wrong."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def check(self, history: MetricHistory) -> Finding | None:
         """What there is to tell after the newest entry of `history`, if anything."""
@@ -273,13 +274,15 @@ class ChosenFalls:
     name: str = "chosen_falls"
     window: int = 10
     share: float = 0.5
-    """Of the log-probability at the start; a fall by more is told."""
+    """Of the log-probability at the start; a fall by less is not told."""
+    least: float = 5.0
+    """Nats; where programs are short and sure from the start, half of their log-probability is little."""
     z: float = 5.0
 
     def check(self, history: MetricHistory) -> Finding | None:
         entries = history.having("logps/chosen")
         found = shift(entries, lambda entry: entry["logps/chosen"], self.window)
-        if found is None or -found.z < self.z or -found.change < self.share * abs(found.before):
+        if found is None or -found.z < self.z or -found.change < max(self.least, self.share * abs(found.before)):
             return None
         return Finding(
             f"the log-probability of the chosen programs fell from {found.before:.3g} to {found.now:.3g} nats on "
