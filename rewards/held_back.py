@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import random
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -125,30 +124,3 @@ def held_back_metrics(checks: Sequence[HeldBackCheck]) -> dict[str, float]:
     shown = fmean(check.passed_shown for check in whole)
     both = fmean(check.passed_shown and bool(check.passed_held_back) for check in whole)
     return {"held_back/pass_rate_shown": shown, "held_back/pass_rate_all": both, "held_back/gap": shown - both}
-
-
-class GapWatch:
-    """Tells when the gap has grown: the mean of the last `window` batches is more than `growth` above that of the
-    first `window`. The two may overlap; nothing is told before there is one batch more than a window."""
-
-    def __init__(self, window: int = 20, growth: float = 0.1) -> None:
-        self._window = window
-        self._growth = growth
-        self._first: list[float] = []
-        self._last: deque[float] = deque(maxlen=window)
-        self._has_told = False
-
-    def add(self, gap: float) -> str | None:
-        """Take note of a batch's gap. Returns what is to be told, once, when it has grown."""
-        if len(self._first) < self._window:
-            self._first.append(gap)
-        self._last.append(gap)
-        before, now = fmean(self._first), fmean(self._last)
-        if self._has_told or now - before <= self._growth:
-            return None
-        self._has_told = True
-        return (
-            f"of the samples, {now:.1%} pass the tests that they are rewarded by and fail those that were held back; "
-            f"at the start it was {before:.1%}. The policy may have learned to pass the tests without solving the "
-            "problems: look at such programs before you trust its pass rate. This is said once; see `held_back/gap`"
-        )

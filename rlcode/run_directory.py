@@ -37,6 +37,7 @@ OPERATIONAL = (
     "engine_server_wait_s",
     "engine_server_timeout_s",
     "dry_run",
+    "alarms",
 )
 """Fields that say how a run is carried out and not what it computes: they may change when it is resumed."""
 _PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspeed", "datasets", "docker")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from rlcode.errors import ConfigError, SandboxError, SandboxUnavailableError
@@ -35,6 +36,7 @@ class _Task:
     job: Job
     key: bytes | None
     waiters: list[Future[Result]]
+    queued_at: float = field(default_factory=time.monotonic)
 
     def is_wanted(self) -> bool:
         return not all(future.cancelled() for future in self.waiters)
@@ -79,6 +81,7 @@ class WorkerPool:
         ]
         self._idle = list(self._keepers)
         self._queue: deque[_Task] = deque()
+        self._waited = (0, 0.0)
         self._under_way: dict[bytes, _Task] = {}
         self._is_closed = False
         self._running = 0  # threads that work the queue off, or are about to
@@ -103,6 +106,12 @@ class WorkerPool:
         if (verdict := self._cache.get(key)) is not None:
             return _known(verdict)
         return self._enqueue(job, key)
+
+    @property
+    def waited(self) -> tuple[int, float]:
+        """How many jobs a worker took so far, and how many seconds they waited for one in all."""
+        with self._taking:
+            return self._waited
 
     def close(self) -> None:
         """Stop all workers and leave nothing behind; whoever still judges gets a SandboxError. Can be called twice."""
@@ -191,12 +200,15 @@ class WorkerPool:
         tasks = [self._queue.popleft()]
         while len(tasks) < most and (next_one := self._first()) and next_one.job.limits == tasks[0].job.limits:
             tasks.append(self._queue.popleft())
+        now, (jobs, seconds) = time.monotonic(), self._waited
+        self._waited = jobs + len(tasks), seconds + sum(now - task.queued_at for task in tasks)
         return tasks
 
     def _put_back(self, tasks: list[_Task]) -> None:
         with self._taking:
             self._queue.extendleft(reversed(tasks))
-            for _ in tasks:
+            for task in tasks:
+                task.queued_at = time.monotonic()  # it waits a second time
                 self._wake_thread()
 
     def _note(self, task: _Task, judgement: Judgement) -> None:

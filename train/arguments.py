@@ -27,7 +27,7 @@ from train.groups import GroupFilter
 
 @dataclass
 class PolicyArguments:
-    """Which policy training starts from, and what of it is trained."""
+    """Which policy training starts from, what of it is trained, and whether it is watched."""
 
     adapter: str | None = option(
         None,
@@ -37,6 +37,7 @@ class PolicyArguments:
     dry_run: bool = option(
         False, "two steps at maximum lengths in a directory of their own, and what they took; exit code 0: it fits"
     )
+    alarms: bool = option(True, "warn when the run goes wrong: entropy, KL, compile errors … (docs/metrics.md)")
 
 
 @dataclass

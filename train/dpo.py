@@ -68,11 +68,12 @@ def train_dpo(
     """Train one round and return the directory of the adapter, or with full fine-tuning of the model.
 
     `engine` and `sandbox`, where given, serve the quiz and are left open; else new ones are opened as `pair_args` says.
-    With `callbacks`, the trainer prints nothing itself.
+    With `callbacks`, no progress is shown here.
     """
     from train.checkpoints import checkpoint_to_resume
     from train.faults import naming_faults
     from train.interrupt import run_training
+    from train.observers import observed
     from train.pair_trainer import check_arguments
     from train.policy import FOLDERS, leave_together, save_policy
     from train.policy_kinds import check_kind
@@ -99,6 +100,7 @@ def train_dpo(
                 engine=engine,
                 sandbox=sandbox,
             )
+        stack.enter_context(observed(trainer, "dpo", alarms=policy_args.alarms, silent=bool(callbacks)))
         run_training(trainer, checkpoint)
 
     version = first_version + trainer.state.global_step
@@ -153,8 +155,6 @@ def make_trainer(
     checkpoint: Path | None = None,
 ) -> PairTrainer:
     """The trainer with its sampler, as it was when `checkpoint` was written."""
-    from transformers import PrinterCallback
-
     from train.checkpoints import steps_before
     from train.draw_log import FILE_NAME, DrawLog
     from train.pair_sampler import PairSampler
@@ -179,8 +179,6 @@ def make_trainer(
     )
     if of_base and not full:
         trainer.model.delete_adapter("ref")  # TRL then takes the model without adapter as the reference
-    if callbacks:
-        trainer.remove_callback(PrinterCallback)
     return trainer
 
 

@@ -13,9 +13,10 @@ from train.data_order import ExampleSampler, check_data_order, require_values
 from train.finite import FiniteSteps
 from train.pair_sampler import StepPlan
 from train.policy_kinds import KeepsAdapter
+from train.stopwatch import TimedTrainer
 
 
-class ExampleTrainer(FiniteSteps, WholeCheckpoints, KeepsAdapter, SFTTrainer):
+class ExampleTrainer(TimedTrainer, FiniteSteps, WholeCheckpoints, KeepsAdapter, SFTTrainer):
     """Differs from `SFTTrainer` in its checkpoints, in the order of the data, and in what it does to it: nothing.
     `examples` has the columns `input_ids` and `labels` as they are trained on (TRL would cut what is longer than
     `max_length`).

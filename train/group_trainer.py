@@ -9,13 +9,30 @@ from trl import GRPOTrainer
 from train.checkpoints import WholeCheckpoints
 from train.finite import FiniteSteps
 from train.policy_kinds import KeepsAdapter
+from train.policy_rollouts import PolicyRollouts
+from train.stopwatch import TimedTrainer
 
 
-class GroupTrainer(FiniteSteps, WholeCheckpoints, KeepsAdapter, GRPOTrainer):
+class GroupTrainer(TimedTrainer, FiniteSteps, WholeCheckpoints, KeepsAdapter, GRPOTrainer):
     """Differs from `GRPOTrainer` in its checkpoints, and in what rewards and logs see: the prompts of the problems that
-    the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots."""
+    the rollout function chose (its extra field `prompt`), not those of the data set's rows, which are slots. What
+    `rollouts` counted is logged too."""
 
     _task_ids: tuple[str, ...] = ()
+
+    def __init__(self, *, rollouts: PolicyRollouts, **kwargs: Any) -> None:
+        self._rollouts = rollouts
+        super().__init__(rollout_func=rollouts, stopwatch=rollouts.stopwatch, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        self._rollouts.metrics.trained(self._rollouts.first_version + self.state.global_step)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.model.training:
+            logs.update(self._rollouts.metrics.take())
+        super().log(logs, start_time)
 
     def task_ids_in_step(self) -> list[str]:
         """Of the batch of completions that the step is taken from."""

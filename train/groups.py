@@ -127,6 +127,7 @@ class GroupBatch:
             "groups/surplus": left[Fate.KEPT],
             "groups/refill_rounds": self.rounds - 1,
             "groups/short": self.short,
+            "groups/zero_variance_share": sum(not group.has_variance for group in self.drawn) / len(self.drawn),
             "groups/zero_variance_trained": flat / self.size,
         }
 

@@ -63,16 +63,16 @@ def train_grpo(
     """Train on `problems` and return the directory of the adapter, or with full fine-tuning of the model.
 
     `engine` and `sandbox`, where given, are used and left open; else new ones are opened as `args` says. With
-    `callbacks`, the trainer prints nothing itself.
+    `callbacks`, no progress is shown here.
     """
     from datasets import Dataset
-    from transformers import PrinterCallback
 
     from rewards.composite import CompositeReward
     from train.checkpoints import checkpoint_to_resume
     from train.faults import naming_faults
     from train.group_trainer import GroupTrainer
     from train.interrupt import run_training
+    from train.observers import observed
     from train.policy import FOLDERS, leave_together, load_policy, load_tokenizer, save_policy
     from train.policy_kinds import check_kind
     from train.rollout_opening import open_rollouts
@@ -95,10 +95,9 @@ def train_grpo(
                 **common,
                 reward_funcs=[CompositeReward.from_arguments(args, training_args.max_completion_length)],
                 train_dataset=Dataset.from_list(rollouts.dataset_rows(at_least=groups)),
-                rollout_func=rollouts,
+                rollouts=rollouts,
             )
-        if callbacks:
-            trainer.remove_callback(PrinterCallback)
+        stack.enter_context(observed(trainer, "grpo", alarms=args.alarms, silent=bool(callbacks)))
         run_training(trainer, checkpoint)
 
     output_dir, final = Path(training_args.output_dir), Path(training_args.output_dir) / FOLDERS[args.full_finetuning]

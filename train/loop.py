@@ -30,7 +30,7 @@ from rlcode.errors import ConfigError
 from rlcode.run_directory import RunDirectory, read_json_lines, write_json_lines
 from rlcode.types import EvalReport, Problem, from_json
 from train.loop_arguments import LoopArguments, command_line
-from train.loop_summary import Outcome, print_outcomes, write_summary
+from train.loop_summary import Outcome, alarms_in, print_outcomes, write_summary
 from train.stage_process import end_leftover, run_stage
 
 SCRIPTS = {"dpo": "dpo.py", "rft": "sft.py", "grpo": "grpo.py"}
@@ -245,7 +245,8 @@ class Loop:
         }
         self._do(f"{name}/validation", [*_rlcode("eval"), *command_line(options, flags=True)])
         report = from_json(EvalReport, _read_json(output / "report.json"))
-        self.outcomes.append(Outcome.of(name, policy.adapter, report, seconds))
+        alarms = alarms_in(self.directory / name)
+        self.outcomes.append(Outcome.of(name, policy.adapter, report, seconds, alarms))
         write_summary(self.directory, self.outcomes)
         self.say(self.outcomes[-1].describe())
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rlcode.run_directory import write_atomically, write_json
+from rlcode.run_directory import read_json_lines, write_atomically, write_json
 from rlcode.types import EvalReport, Interval, to_json
+from train.alarms import FILE_NAME
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_HEADINGS = ("", "pass@1", "greedy", "unscored", "most frequent errors", "minutes")
+_HEADINGS = ("", "pass@1", "greedy", "unscored", "most frequent errors", "minutes", "alarms")
 _ERRORS_SHOWN = 4
 
 
@@ -31,9 +32,13 @@ class Outcome:
     unscored: int
     seconds: float
     """That the round took, without its validation."""
+    alarms: list[str] = field(default_factory=list)
+    """Those that its stages told: `dpo: compile_errors`."""
 
     @classmethod
-    def of(cls, name: str, adapter: Path | None, report: EvalReport, seconds: float) -> Self:
+    def of(
+        cls, name: str, adapter: Path | None, report: EvalReport, seconds: float, alarms: Sequence[str] = ()
+    ) -> Self:
         """What the report of the validation says."""
         scored = max(1, report.num_samples - report.unscored)
         errors = {kind: count / scored for kind, count in report.error_types.items()}
@@ -45,6 +50,7 @@ class Outcome:
             errors,
             report.unscored,
             round(seconds, 1),
+            list(alarms),
         )
 
     def describe(self) -> str:
@@ -57,7 +63,21 @@ class Outcome:
         """What stands in its row."""
         errors = ", ".join(f"{kind} {share:.1%}" for kind, share in list(self.errors.items())[:_ERRORS_SHOWN])
         greedy = _shown(self.greedy) if self.greedy else ""
-        return [self.name, _shown(self.pass_at_1), greedy, str(self.unscored), errors, f"{self.seconds / 60:.1f}"]
+        minutes = f"{self.seconds / 60:.1f}"
+        return [
+            *(self.name, _shown(self.pass_at_1), greedy, str(self.unscored), errors, minutes),
+            ", ".join(self.alarms),
+        ]
+
+
+def alarms_in(round_directory: Path) -> list[str]:
+    """The alarms that the stages of a round told, each once."""
+    told = [
+        f"{file.parent.name}: {line['name']}"
+        for file in sorted(round_directory.glob(f"*/{FILE_NAME}"))
+        for line in read_json_lines(file)
+    ]
+    return list(dict.fromkeys(told))
 
 
 def best_of(outcomes: Sequence[Outcome]) -> Outcome:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -31,10 +31,13 @@ from sampling.rollouts import encode_prompt, judge_completions, key_of
 from sampling.store import RolloutStore, read_rollouts
 from sampling.transformers_engine import TransformersEngine
 from sandbox.judging import UnscoredShare
+from sandbox.pool import WorkerPool
 from sandbox.protocol import Sandbox
 from train.groups import Group, GroupBatch, GroupFilter
 from train.held_back import HeldBackTests
 from train.policy_sync import send_policy, sharing
+from train.rollout_metrics import RolloutMetrics
+from train.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +92,9 @@ class PolicyRollouts:
         self._remembers = False
         self._asked = _Asked(step=-1)
         self._groups: Counter[str] = Counter()
+        self._jobs_before = (0, 0.0)
+        self.metrics = RolloutMetrics()
+        self.stopwatch = Stopwatch()
 
     def dataset_rows(self, at_least: int = 1) -> list[dict[str, Any]]:
         """Slots for TRL's data set: a `prompt` that is the id of a problem, once for each, or as often as it takes to
@@ -102,10 +108,14 @@ class PolicyRollouts:
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, list[Any]]:
         self.remember(trainer)
-        with self._policy_in_force(trainer):
+        with ExitStack() as stack:
+            with self.stopwatch.measure("sync"):
+                stack.enter_context(self._policy_in_force(trainer))
             batch = self._fill(prompts, trainer)
         self._tell(batch, trainer)
-        return self._columns(_part([r for group in batch.chosen() for r in group.rollouts], trainer.accelerator))
+        chosen = [rollout for group in batch.chosen() for rollout in group.rollouts]
+        self.metrics.chose(chosen)
+        return self._columns(_part(chosen, trainer.accelerator))
 
     def _columns(self, rollouts: Sequence[Rollout]) -> dict[str, list[Any]]:
         problems = [self._by_id[rollout.completion.task_id] for rollout in rollouts]
@@ -145,8 +155,10 @@ class PolicyRollouts:
         """A group of each problem: this process does its part, and gets the parts of the others."""
         requests = list(self._requests(problems, trainer.num_generations))
         completions = self.engine.generate(_part(requests, trainer.accelerator), self._params(trainer))
-        own = list(self._judged(completions))
-        rollouts = gather_object(own)
+        own = self._judged(completions)
+        with self.stopwatch.measure("gather"):
+            rollouts = gather_object(own)
+        self.metrics.drew(rollouts)
         # a refill may be so small that one lost sample is a large share of it: it counts as if it were a whole batch
         share = UnscoredShare(self.max_unscored_share, max(len(rollouts), trainer.args.generation_batch_size))
         for rollout in rollouts:
@@ -166,24 +178,36 @@ class PolicyRollouts:
             for index in range(first, first + num_generations):
                 yield GenerationRequest(problem.task_id, index, prompt)
 
-    def _judged(self, completions: Iterable[Completion]) -> Iterator[Rollout]:
-        for rollout in judge_completions(
-            completions,
-            self._by_id,
-            sandbox=self.sandbox,
-            extractor=self.extractor,
-            limits=self.limits,
-            opened=self._opened,
-        ):
-            self.store.append(rollout)
-            yield rollout
+    def _judged(self, completions: Iterable[Completion]) -> list[Rollout]:
+        """Judge what the engine writes while it writes on. Time in which neither it nor the store is at work is a wait
+        for the sandbox: to take an answer, for which it may have no room, or once the engine is done, for verdicts."""
+        rollouts = []
+        with self.stopwatch.measure("hand_over"):
+            for rollout in judge_completions(
+                self._until_done(completions),
+                self._by_id,
+                sandbox=self.sandbox,
+                extractor=self.extractor,
+                limits=self.limits,
+                opened=self._opened,
+            ):
+                with self.stopwatch.measure("store"):
+                    self.store.append(rollout)
+                rollouts.append(rollout)
+        return rollouts
+
+    def _until_done(self, completions: Iterable[Completion]) -> Iterator[Completion]:
+        yield from self.stopwatch.each("generate", completions)
+        self.stopwatch.go_on_as("judge_wait")
 
     def _check_held_back(self, own: Sequence[Rollout], share: UnscoredShare) -> None:
         """Judge what this process drew against the held-back tests, and count what all processes found."""
         if not self.held_back:
             return
-        found = self.held_back.check(own, sandbox=self.sandbox, extractor=self.extractor, limits=self.limits)
-        checks = gather_object(found)
+        with self.stopwatch.measure("judge_wait"):
+            found = self.held_back.check(own, sandbox=self.sandbox, extractor=self.extractor, limits=self.limits)
+        with self.stopwatch.measure("gather"):
+            checks = gather_object(found)
         for check in checks:
             share.count(check.unscored_reason)
         self.held_back.count(checks)
@@ -192,12 +216,19 @@ class PolicyRollouts:
         """Log what became of the groups and the held-back tests, and say once that some groups were trained on that
         teach little."""
         metrics = batch.metrics()
-        step, is_main = trainer.state.global_step, trainer.accelerator.is_main_process
-        for name, value in {**metrics, **self.held_back.end_batch(step, may_warn=is_main)}.items():
+        for name, value in {**metrics, **self._waits(), **self.held_back.end_batch()}.items():
             trainer._log_metric(name, float(value))
-        if batch.short and not self._groups["short"] and is_main:
-            logger.warning("step %d: %s", step, _shortage(metrics, batch.size))
+        if batch.short and not self._groups["short"] and trainer.accelerator.is_main_process:
+            logger.warning("step %d: %s", trainer.state.global_step, _shortage(metrics, batch.size))
         self._groups.update(drawn=len(batch.drawn), trained=batch.size, short=batch.short)
+
+    def _waits(self) -> dict[str, float]:
+        """How long a job of this process waited for a worker since the last batch, where the sandbox can tell."""
+        if not isinstance(self.sandbox, WorkerPool):
+            return {}
+        (jobs, seconds), before = self.sandbox.waited, self._jobs_before
+        self._jobs_before = jobs, seconds
+        return {"queue/job_wait": (seconds - before[1]) / (jobs - before[0])} if jobs > before[0] else {}
 
     def describe_groups(self) -> str:
         """What became of the groups since this process started, in a line."""
@@ -241,8 +272,7 @@ class PolicyRollouts:
         if any(self.store.directory.glob("rollouts*.jsonl")):
             stored = read_rollouts([self.store.directory])
             self.notebook.observe(rollout for rollout in stored if rollout.completion.policy_version < version)
-        if self.held_back:
-            self.held_back.go_on_from(trainer.state.log_history)
+        self.metrics.go_on_from(trainer.state.log_history)
 
 
 def _part(items: Sequence[Item], accelerator: Any) -> Sequence[Item]:

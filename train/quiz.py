@@ -142,7 +142,7 @@ class Quiz(TrainerCallback):
 
     def _hold(self, step: int) -> Outcome:
         version = self._first_version + step
-        with self._policy_in_force(version):
+        with self._trainer.stopwatch.measure("quiz"), self._policy_in_force(version):
             outcomes = [self._outcome(step, version) if self._examiner else None]
             broadcast_object_list(outcomes)
         (outcome,) = outcomes
@@ -180,6 +180,7 @@ class Quiz(TrainerCallback):
         return {
             "quiz/pass@1": result.pass_at_1,
             "quiz/best_pass@1": max(quiz.pass_at_1 for quiz in quizzes),
+            "quiz/samples": float(result.samples),
             "quiz/unscored": float(outcome.unscored),
             **({} if self._gap is None else {"quiz/logprob_gap": self._gap}),
             **{f"quiz/error/{name}": _rate(result, name) for name in types},

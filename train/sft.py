@@ -74,6 +74,7 @@ def train_sft(
     from train.example_trainer import check_arguments
     from train.faults import naming_faults
     from train.interrupt import run_training
+    from train.observers import observed
     from train.policy import FOLDERS, leave_together, load_tokenizer, save_policy
     from train.policy_kinds import check_kind
     from train.sft_examples import FILE_NAME, record_examples
@@ -91,7 +92,8 @@ def train_sft(
             print(f"SFT: {examples.summary}")
         first_version = 1 + newest_version(policy_args, examples)
         trainer = make_trainer(policy_args, model_args, training_args, examples, callbacks)
-        run_training(trainer, checkpoint)
+        with observed(trainer, "sft", alarms=policy_args.alarms, silent=bool(callbacks)):
+            run_training(trainer, checkpoint)
 
     version = first_version + trainer.state.global_step
     final = output_dir / FOLDERS[policy_args.full_finetuning]
@@ -129,21 +131,16 @@ def make_trainer(
     policy_args: PolicyArguments, model_args: Any, training_args: Any, examples: ExampleSet, callbacks: Sequence = ()
 ) -> ExampleTrainer:
     """The trainer of the policy on these examples."""
-    from transformers import PrinterCallback
-
     from train.example_trainer import ExampleTrainer
     from train.policy import load_policy, load_tokenizer
 
-    trainer = ExampleTrainer(
+    return ExampleTrainer(
         model=load_policy(model_args, policy_args.adapter, training_args.seed, full=policy_args.full_finetuning),
         args=training_args,
         examples=examples.rows,
         processing_class=load_tokenizer(model_args),
         callbacks=list(callbacks),
     )
-    if callbacks:
-        trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 if __name__ == "__main__":

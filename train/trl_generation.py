@@ -30,6 +30,7 @@ from train.checkpoints import WholeCheckpoints
 from train.finite import FiniteSteps
 from train.policy_kinds import KeepsAdapter
 from train.policy_sync import open_training_sandbox
+from train.stopwatch import TimedTrainer
 
 _OURS_ALONE = (
     *("exploration", "error_type_power", "notebook", "group_band", "max_refills", "held_back_tests"),
@@ -92,8 +93,8 @@ class WatchedReward(CompositeReward):
         return rewards
 
 
-class TrlTrainer(FiniteSteps, WholeCheckpoints, KeepsAdapter, GRPOTrainer):
-    """Differs from `GRPOTrainer` in its checkpoints alone."""
+class TrlTrainer(TimedTrainer, FiniteSteps, WholeCheckpoints, KeepsAdapter, GRPOTrainer):
+    """Differs from `GRPOTrainer` in its checkpoints, and in that it logs its seconds."""
 
     def may_stop_here(self) -> bool:
         """Not while some of the completions that were drawn are still to be trained on: they are not saved."""

@@ -1,15 +1,14 @@
-"""Which tests are held back from the reward, and when the gap between the two parts is told."""
+"""Which tests are held back from the reward, and what the gap between the two parts is."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.held_back import GapWatch, HeldBackCheck, held_back_metrics, split_problems, split_tests
+from rewards.held_back import HeldBackCheck, held_back_metrics, split_problems, split_tests
 from rlcode.errors import ConfigError
 from rlcode.types import Problem, TestCase, TestKind
 
@@ -108,23 +107,3 @@ def test_the_gap_is_the_share_that_passes_what_is_shown_and_fails_what_is_held_b
     metrics = held_back_metrics([BOTH, BOTH, HACKED, FAILED, UNSCORED])
     assert metrics == {"held_back/pass_rate_shown": 0.75, "held_back/pass_rate_all": 0.5, "held_back/gap": 0.25}
     assert held_back_metrics([UNSCORED]) == held_back_metrics([]) == {}
-
-
-def test_a_gap_that_has_grown_is_told_once():
-    watch = GapWatch(window=3, growth=0.1)
-    told = [watch.add(gap) for gap in (0.0, 0.1, 0.2, 0.15, 0.15, 0.4, 0.9, 0.9, 0.9)]
-    # the mean of the first three is 0.1; that of three in a row is above 0.2 from the sixth on
-    assert [bool(one) for one in told] == [False] * 5 + [True] + [False] * 3
-    assert "23.3% pass" in told[5]
-    assert "it was 10.0%" in told[5]
-
-
-@given(st.lists(st.floats(0, 1), max_size=60))
-def test_a_gap_that_never_rises_is_never_told(gaps: list[float]):
-    watch = GapWatch()
-    assert not any(watch.add(gap) for gap in sorted(gaps, reverse=True))
-
-
-def test_one_odd_batch_is_no_growth():
-    watch = GapWatch()
-    assert not any(watch.add(gap) for gap in itertools.chain([0.0] * 30, [1.0], [0.0] * 30))

@@ -17,6 +17,7 @@ import pytest
 
 from rlcode.data import jsonl
 from rlcode.errors import ConfigError
+from rlcode.run_directory import write_json_lines
 from rlcode.types import EvalReport, Interval, Problem, TestCase, TestKind, to_json
 from sampling.notebook import ErrorNotebook
 from tests.sandbox.fleet import eventually
@@ -171,6 +172,21 @@ def test_rounds_that_are_no_better_end_the_loop_and_the_best_adapter_stays(make_
     assert "round-04/rollouts" not in stages.run
     assert (tmp_path / "run/best_adapter").resolve() == tmp_path / "run/round-01/dpo/adapter"
     assert "| round-01 (best) | 0.500" in (tmp_path / "run/summary.md").read_text()
+
+
+def test_what_a_stage_gave_alarm_of_is_in_the_summary_of_its_round(make_loop: Any, tmp_path: Path) -> None:
+    stages = Stages([0.1, 0.2, 0.3])
+
+    def with_alarms(command: Sequence[str], directory: Path, name: str) -> None:
+        stages(command, directory, name)
+        if name == "round-02/dpo":
+            lines = [{"name": "compile_errors"}, {"name": "unscored"}, {"name": "compile_errors"}]
+            write_json_lines(Path(stages.option(name, "output_dir")) / "alarms.jsonl", lines)
+
+    make_loop(with_alarms, rounds=2).run()
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert [one["alarms"] for one in summary["rounds"]] == [[], [], ["dpo: compile_errors", "dpo: unscored"]]
+    assert "| dpo: compile_errors, dpo: unscored |" in (tmp_path / "run/summary.md").read_text()
 
 
 def test_without_patience_all_rounds_are_done(make_loop: Any) -> None:

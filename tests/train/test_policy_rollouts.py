@@ -235,7 +235,8 @@ def test_a_run_that_goes_on_knows_what_all_processes_stored_before_the_checkpoin
         *([problem("t")], PromptFormat("completion"), SimpleNamespace(tokenizer=nothing), nothing, nothing, nothing),
         *(stores[0], nothing, "base", 1, 0.1, nothing, False, nothing, ErrorNotebook()),
     )
-    rollouts._go_on_from(3, SimpleNamespace(accelerator=SimpleNamespace(wait_for_everyone=lambda: None)))
+    accelerator, state = SimpleNamespace(wait_for_everyone=lambda: None), SimpleNamespace(log_history=[])
+    rollouts._go_on_from(3, SimpleNamespace(accelerator=accelerator, state=state))
     before = [rollout for rollout in half_flat.rollouts if rollout.completion.policy_version < 3]
     expected = ErrorNotebook()
     expected.observe(before)
@@ -350,22 +351,6 @@ def test_without_held_back_tests_nothing_is_watched(half_flat: Run):
     assert not [name for step in half_flat.logged for name in step if name.startswith("held_back/")]
 
 
-def test_a_grown_gap_is_told_once_also_by_a_run_that_goes_on(caplog):
-    def batch(tests: HeldBackTests, gap: float, step: int) -> None:
-        tests.count(
-            [HeldBackCheck(True, False)] * round(100 * gap) + [HeldBackCheck(True, True)] * round(100 - 100 * gap)
-        )
-        assert tests.end_batch(step)["held_back/gap"] == pytest.approx(gap)
-
-    tests = HeldBackTests([problem("t")])
-    tests.go_on_from([{"loss": 1.0}, *({"held_back/gap": 0.0} for _ in range(20))])
-    with caplog.at_level(logging.WARNING):
-        for step in range(20, 60):
-            batch(tests, 0.3, step)
-    (told,) = caplog.records
-    assert told.getMessage().startswith("step 26: of the samples, 10.5% pass"), told.getMessage()
-
-
 def test_what_could_not_be_judged_against_the_held_back_tests_is_counted_as_such():
     class Lost:
         def submit(self, job: Any) -> Future:
@@ -381,4 +366,4 @@ def test_what_could_not_be_judged_against_the_held_back_tests_is_counted_as_such
     (check,) = tests.check(rollouts, sandbox=Lost(), extractor=Extractor(), limits=nothing)
     assert check == HeldBackCheck(True, None, "the engine is gone")
     tests.count([check])
-    assert tests.end_batch(0) == {}
+    assert tests.end_batch() == {}
