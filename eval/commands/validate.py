@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +77,13 @@ def with_references(problems: Sequence[Problem], benchmark: str, others: Sequenc
 def _judge(args: argparse.Namespace, problems: Sequence[Problem]) -> tuple[list[Finding], str]:
     """What the sandbox finds, and its name."""
     from eval.validation.judging import flaky_findings, judged_findings, trials
+    from eval.validation.progress import progress
     from sandbox.cache import open_cache
     from sandbox.pool import open_sandbox
 
     limits = limits_from(args)
     with open_cache(args.cache) as cache, open_sandbox(args.sandbox, workers=args.workers, cache=cache) as sandbox:
-        with _progress("judging", sum(1 for _ in trials(problems))) as seen:
+        with progress("judging", sum(1 for _ in trials(problems))) as seen:
             findings, passed = judged_findings(
                 problems, sandbox, limits, max_unscored_share=args.max_unscored_share, seen=seen
             )
@@ -92,7 +91,7 @@ def _judge(args: argparse.Namespace, problems: Sequence[Problem]) -> tuple[list[
         if cache is not None:
             print(cache.summary())
     if args.runs > 1 and passed:
-        with open_sandbox(args.sandbox, workers=args.workers) as fresh, _progress("again", len(passed)) as seen:
+        with open_sandbox(args.sandbox, workers=args.workers) as fresh, progress("again", len(passed)) as seen:
             findings += flaky_findings(passed, fresh, limits, args.runs, seen)
     return findings, backend
 
@@ -103,17 +102,6 @@ def _unexplained(judged: Sequence[Finding], known: Sequence[Finding]) -> list[Fi
 
     explained = {finding.task_id for finding in known if finding.kind is Kind.UNDEFINED_NAME}
     return [one for one in judged if not (one.kind is Kind.BAD_TESTS and one.task_id in explained)]
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on stderr, where that is a terminal; call what it gives for each step."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
 
 
 def _check_output_dir(path: Path, overwrite: bool) -> None:

@@ -12,7 +12,7 @@ import ast
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rlcode.types import Problem
@@ -27,6 +27,8 @@ MAX_CHARACTERS = 1 << 18
 _COMMON = 50
 """An n-gram that more problems have says nothing: `Write a python function to`."""
 _WORD = re.compile(r"\w+")
+_WORD_OR_SIGN = re.compile(r"\w+|[^\w\s.,;:!?'\"`]")
+"""What signs a task is about counts, brackets say; how its sentences are punctuated does not."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 Grams = frozenset[int]
@@ -131,25 +133,21 @@ def _prompt(problem: Problem) -> _Text | None:
     text = problem.prompt
     for code in (problem.test_setup, *(test.code for test in problem.tests)):
         text = text.replace(code.strip(), "") if code.strip() else text
-    if not text.strip():
-        return None
-    return _text(problem, text.strip(), lambda: _words(text, problem.entry_point), WORDS_IN_A_GRAM)
+    text = text.strip()
+    if not text or len(text) > MAX_CHARACTERS:
+        return _Text(problem.task_id, text, "", frozenset()) if text else None
+    signs, name = _WORD_OR_SIGN.findall(text.lower()), problem.entry_point.lower()
+    kept = [sign for sign in signs if sign != name]
+    words = [word for word in kept if _WORD.fullmatch(word)]
+    return _Text(problem.task_id, text, " ".join(kept), _grams(words, WORDS_IN_A_GRAM))
 
 
 def _solution(problem: Problem) -> _Text | None:
     code = problem.reference_solution.strip()
-    return _text(problem, code, lambda: _TOKEN.findall(_renamed(code)), TOKENS_IN_A_GRAM) if code else None
-
-
-def _text(problem: Problem, exact: str, tokens: Callable[[], list[str]], size: int) -> _Text:
-    if len(exact) > MAX_CHARACTERS:
-        return _Text(problem.task_id, exact, "", frozenset())
-    found = tokens()
-    return _Text(problem.task_id, exact, " ".join(found), _grams(found, size))
-
-
-def _words(text: str, entry_point: str) -> list[str]:
-    return [word for word in _WORD.findall(text.lower()) if word != entry_point.lower()]
+    if not code or len(code) > MAX_CHARACTERS:
+        return _Text(problem.task_id, code, "", frozenset()) if code else None
+    tokens = _TOKEN.findall(_renamed(code))
+    return _Text(problem.task_id, code, " ".join(tokens), _grams(tokens, TOKENS_IN_A_GRAM))
 
 
 def _grams(tokens: Sequence[str], size: int) -> Grams:
