@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
     _check_output_dir(args.output_dir, args.overwrite)
     problems = load_problems(args.benchmark, args.benchmark_file, args.split, args.exclude)
-    against = {name: load_named(name) for name in args.against}
+    against = {name.partition("=")[0]: load_named(name) for name in args.against}
     if args.references:
         problems = with_references(problems, args.benchmark, load_named(args.references))
     found = static_findings(problems, against, args.least_share)
@@ -172,7 +172,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         raise ConfigError(f"--least_share must be above 0 and at most 1, got {args.least_share:g}")
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers must be above 0, got {args.workers}")
-    twice = [name for name, count in Counter(args.against).items() if count > 1]
+    twice = [name for name, count in Counter(name.partition("=")[0] for name in args.against).items() if count > 1]
     if twice:
         raise ConfigError(f"--against names {twice[0]} twice")
     return args

@@ -22,6 +22,8 @@ PROMPT, SOLUTION = "prompt", "solution"
 WORDS_IN_A_GRAM = 8
 TOKENS_IN_A_GRAM = 13
 LEAST_SHARE = 0.6
+LEAST_TOKENS = 20
+"""Shorter solutions are not compared: `return len(x)` solves many problems."""
 MAX_CHARACTERS = 1 << 18
 """Longer prompts and solutions are compared exactly, and no further."""
 _COMMON = 50
@@ -136,10 +138,11 @@ def _prompt(problem: Problem) -> _Text | None:
     text = text.strip()
     if not text or len(text) > MAX_CHARACTERS:
         return _Text(problem.task_id, text, "", frozenset()) if text else None
-    signs, name = _WORD_OR_SIGN.findall(text.lower()), problem.entry_point.lower()
-    kept = [sign for sign in signs if sign != name]
-    words = [word for word in kept if _WORD.fullmatch(word)]
-    return _Text(problem.task_id, text, " ".join(kept), _grams(words, WORDS_IN_A_GRAM))
+    # where it is called or defined alone: `first` may be a word of the task as well
+    unnamed = re.sub(rf"\b{re.escape(problem.entry_point)}(?=\s*\()", "", text) if problem.entry_point else text
+    signs = _WORD_OR_SIGN.findall(unnamed.lower())
+    words = [sign for sign in signs if _WORD.fullmatch(sign)]
+    return _Text(problem.task_id, text, " ".join(signs), _grams(words, WORDS_IN_A_GRAM))
 
 
 def _solution(problem: Problem) -> _Text | None:
@@ -147,6 +150,8 @@ def _solution(problem: Problem) -> _Text | None:
     if not code or len(code) > MAX_CHARACTERS:
         return _Text(problem.task_id, code, "", frozenset()) if code else None
     tokens = _TOKEN.findall(_renamed(code))
+    if len(tokens) < LEAST_TOKENS:
+        return None
     return _Text(problem.task_id, code, " ".join(tokens), _grams(tokens, TOKENS_IN_A_GRAM))
 
 
