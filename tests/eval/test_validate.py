@@ -15,8 +15,11 @@ from eval.validation.trivial import same_answer, trivial_programs
 from rlcode.cli import run
 from rlcode.data import jsonl
 from rlcode.data.registry import load_problems
-from rlcode.types import PartialLimits, Problem, TestCase, TestKind
+from rlcode.errors import SandboxError
+from rlcode.types import ErrorType, PartialLimits, Problem, TestCase, TestKind, Unscored, Verdict
 from sandbox.pool import open_sandbox
+from sandbox.protocol import Job
+from tests.eval.conftest import ScriptedSandbox
 
 RIGHT = "def f(x):\n    return 2 * x\n"
 COIN = "import os\ndef f(x):\n    return 2 * x + os.urandom(1)[0] % 2\n"
@@ -102,16 +105,33 @@ def test_a_flaky_reference_is_found_by_running_it_again() -> None:
     assert "in 20 runs: " in finding.detail
 
 
+class Slow(ScriptedSandbox):
+    """Everything passes that is no trivial program, after 0.4 s."""
+
+    def _outcome(self, job: Job) -> Verdict:
+        passes = job.program.how == "reference"
+        return Verdict(None if passes else ErrorType.WRONG_ANSWER, int(passes), 1, time_s=0.4, limits=job.limits)
+
+
 def test_a_slow_reference_is_told_and_the_problems_own_limit_counts() -> None:
-    slow = "import time\ndef f(x):\n    time.sleep(0.4)\n    return 2 * x\n"
     problems = [
-        asserting("slow", "assert f(1) == 2", solution=slow, limits=PartialLimits(time_s=0.6)),
-        asserting("has time", "assert f(1) == 2", solution=slow, limits=PartialLimits(time_s=20.0)),
+        asserting("slow", "assert f(1) == 2", limits=PartialLimits(time_s=0.6)),
+        asserting("has time", "assert f(1) == 2", limits=PartialLimits(time_s=20.0)),
     ]
-    with open_sandbox("local", workers=1) as sandbox:
-        findings, passed = judged_findings(problems, sandbox, PartialLimits())
-    assert [(one.task_id, one.kind) for one in findings] == [("slow", Kind.SLOW_REFERENCE)]
+    findings, passed = judged_findings(problems, Slow(), PartialLimits())
+    assert [(one.task_id, one.kind, one.detail) for one in findings] == [("slow", Kind.SLOW_REFERENCE, "0.4 of 0.6 s")]
     assert [problem.task_id for problem in passed] == ["slow", "has time"]
+
+
+def test_what_the_sandbox_can_not_judge_is_told_and_too_much_of_it_stops_the_command() -> None:
+    class Broken(ScriptedSandbox):
+        def _outcome(self, job: Job) -> Unscored:
+            return Unscored("the engine is gone")
+
+    findings, passed = judged_findings([SOUND], Broken(), PartialLimits(), max_unscored_share=1.0)
+    assert ([(one.kind, one.detail) for one in findings], passed) == ([(Kind.NOT_JUDGED, "the engine is gone")], [])
+    with pytest.raises(SandboxError, match="could not be judged"):
+        judged_findings([SOUND], Broken(), PartialLimits(), max_unscored_share=0.1)
 
 
 def test_static_runs_nothing(problems_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

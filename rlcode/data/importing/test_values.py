@@ -38,11 +38,11 @@ def read_tests(value: Any, where: str) -> Tests:
         DataError: it is of no known form, or empty.
     """
     value = _decoded(value)
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and "assert" in value:
         return Tests((_code(value),))
     if isinstance(value, dict) and "inputs" in value and "outputs" in value:
         return _pairs(value, where)
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and value and all(isinstance(one, str) and "assert" in one for one in value):
         return Tests(tuple(_code(one) for one in value))
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
         return _case_dicts(value, where)
