@@ -248,7 +248,7 @@ def test_an_unknown_benchmark_or_a_missing_benchmark_file_is_refused(
 ) -> None:
     rest = ["--samples", "s.jsonl", "--output_dir", str(tmp_path / "out")]
     assert run("eval.main", ["--benchmark", "humanevil", *rest]) == 2
-    assert "unknown benchmark 'humanevil'; known: humaneval, mbpp, jsonl" in capsys.readouterr().err
+    assert "unknown benchmark 'humanevil'; known: humaneval, humanevalplus, mbpp, " in capsys.readouterr().err
     assert run("eval.main", ["--benchmark", "mbpp", "--benchmark_file", "absent", *rest]) == 2
     assert "absent does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
