@@ -81,7 +81,7 @@ def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> Eva
         greedy = answers(args, engine, problems, prompts, 0.0, 1) if args.greedy else ()
         judged_greedy = judge_all(args, greedy, problems, sandbox, _keys(problems, 1) if args.greedy else [])
         report = make_report(args, judged, problems, sandbox, _policy(args, prompts), judged_greedy)
-    write_report(args.output_dir, report, judged, [item.sample for item in judged])
+    write_report(args.output_dir, report, judged, [item.sample for item in judged], judged_greedy)
     return report
 
 

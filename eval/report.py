@@ -3,6 +3,7 @@
     DIR/report.json       an `rlcode.types.EvalReport`
     DIR/verdicts.jsonl    a row for each sample, in the order of the samples
     DIR/samples.jsonl     what the model wrote, where a model was evaluated
+    DIR/greedy_verdicts.jsonl  a row for each greedy answer, where they were asked for
 
 `report.json` is written last, so where it is, the rest is too.
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.evaluations import GREEDY
 from eval.judging import Judged
 from eval.pass_at_k import mean_interval, pass_at_k
 from eval.samples import Sample, sample_rows
@@ -99,13 +101,21 @@ def check_output_dir(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} holds a report already; choose another --output_dir or add --overwrite")
 
 
-def write_report(path: Path, report: EvalReport, judged: Iterable[Judged], samples: Sequence[Sample] = ()) -> None:
+def write_report(
+    path: Path,
+    report: EvalReport,
+    judged: Iterable[Judged],
+    samples: Sequence[Sample] = (),
+    greedy: Sequence[Judged] = (),
+) -> None:
     """Write the files of the report into the directory `path`, each whole or not at all."""
-    for name in ("report.json", "samples.jsonl"):  # what is old must not stand beside what is new
+    for name in ("report.json", "samples.jsonl", GREEDY):  # what is old must not stand beside what is new
         (path / name).unlink(missing_ok=True)
     _write_lines(path / "verdicts.jsonl", (verdict_row(item) for item in judged))
     if samples:
         _write_lines(path / "samples.jsonl", sample_rows(samples))
+    if greedy:
+        _write_lines(path / GREEDY, (verdict_row(item) for item in greedy))
     write_json(path / "report.json", to_json(report))
 
 
