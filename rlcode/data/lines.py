@@ -49,7 +49,7 @@ def read_json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: as `read_json_lines`.
     """
-    if _first_character(path) != b"[":
+    if first_character(path) != b"[":
         for number, row in read_json_lines(path):
             yield f"{path}, line {number}", row
         return
@@ -60,7 +60,12 @@ def read_json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}, row {number}", _object(row, f"{path}, row {number}")
 
 
-def _first_character(path: Path) -> bytes:
+def first_character(path: Path) -> bytes:
+    """The first byte of `path` that is no blank; none of an empty file.
+
+    Raises:
+        DataError: the file is missing or unreadable.
+    """
     return next((line.strip()[:1] for _, line in _lines(path) if line.strip()), b"")
 
 
