@@ -195,7 +195,7 @@ def _calls(row: dict[str, Any], name: str, restore: Restore, where: str) -> list
         raise DataError(f"{where}: no tests: field 'base_input' is empty")
     try:
         return [", ".join(map(repr, restore(one))) for one in inputs]
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{where}: an input in {name!r} is not of the form that the task has: {error}") from error
 
 

@@ -20,6 +20,7 @@ BENCHMARKS = (
     "livecodebench",
     "apps",
     "codecontests",
+    "bigcodebench",
     "jsonl",
 )
 """Each is the module `rlcode.data.NAME`:

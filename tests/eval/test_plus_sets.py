@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rlcode.data import humanevalplus, mbppplus
+from rlcode.data import evalplus, humanevalplus, mbppplus
 from rlcode.data.evalplus import passed_base
 from rlcode.types import ErrorType, PartialLimits, Problem, Program, Verdict
 from sandbox.pool import open_sandbox
@@ -20,6 +20,7 @@ from tests.test_data_plus import ROW, file_of
 
 NEEDS_TOO_MUCH = "Mbpp/255"
 """Its plus inputs ask for a list of 25 million combinations, some 3 GB."""
+_ENDLESS = "def f(pairs, n):\n    while not pairs:\n        pass\n    return 2"
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,9 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def judge(sandbox: Sandbox, *pairs: tuple[Problem, str]) -> list[Verdict]:
-    jobs = [Job(problem, Program(source, "test"), problem.limits_in(PartialLimits())) for problem, source in pairs]
+def judge(sandbox: Sandbox, *pairs: tuple[Problem, str], is_slow: bool = False) -> list[Verdict]:
+    limits = PartialLimits(time_s=0.5) if is_slow else PartialLimits()
+    jobs = [Job(problem, Program(source, "test"), problem.limits_in(limits)) for problem, source in pairs]
     results = list(sandbox.judge(jobs))
     assert all(isinstance(result, Verdict) for result in results), results
     return [result for result in results if isinstance(result, Verdict)]
@@ -37,7 +39,7 @@ def judge(sandbox: Sandbox, *pairs: tuple[Problem, str]) -> list[Verdict]:
 
 def outcomes(sandbox: Sandbox, problem: Problem, *sources: str) -> list[tuple[bool | None, bool]]:
     """Of each program: whether it passed the base tests, and all."""
-    verdicts = judge(sandbox, *((problem, source) for source in sources))
+    verdicts = judge(sandbox, *((problem, source) for source in sources), is_slow=True)
     return [(passed_base(problem, verdict), verdict.passed) for verdict in verdicts]
 
 
@@ -46,12 +48,13 @@ def plus(tmp_path: Path, **change: Any) -> Problem:
     return problem
 
 
-def test_the_reference_solutions_of_mbppplus_pass_base_and_plus(sandbox: Sandbox, shared_data: Path) -> None:
+def test_reference_solutions_of_mbppplus_pass_base_and_plus(sandbox: Sandbox, shared_data: Path) -> None:
+    """Every eighth, and all with a rule of their own; `docs/benchmarks.md` tells of all."""
     problems = mbppplus.load(shared_data / "MbppPlus-v0.1.0.jsonl.gz", None)
-    quick = [p for p in problems if p.task_id not in (*mbppplus.LIMITS, NEEDS_TOO_MUCH)]
-    verdicts = judge(sandbox, *((problem, problem.reference_solution) for problem in quick))
-    assert len(quick) == 390
-    assert {p.task_id: str(v) for p, v in zip(quick, verdicts, strict=True) if not v.passed} == {}
+    some = [p for p in problems[::8] if p.task_id not in (*mbppplus.LIMITS, NEEDS_TOO_MUCH)]
+    some += [p for p in problems if p.task_id in evalplus.RULES and p not in some]
+    verdicts = judge(sandbox, *((problem, problem.reference_solution) for problem in some))
+    assert {p.task_id: str(v) for p, v in zip(some, verdicts, strict=True) if not v.passed} == {}
 
 
 def test_a_program_may_pass_the_base_tests_and_fail_the_plus_tests(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -91,8 +94,8 @@ def test_a_program_may_pass_the_base_tests_and_fail_the_plus_tests(sandbox: Sand
 
 
 def test_an_answer_that_says_it_is_equal_to_everything_passes_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    liar = "class Equal(int):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(*given): return Equal()"
-    same = "class Equal:\n    def __eq__(self, other): return True\ndef f(*given): return Equal()"
+    equal = ":\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f(*given): return Equal()"
+    liar, same = f"class Equal(int){equal}", f"class Equal{equal}"
     peek = "import sys\ndef f(*given):\n    return sys.modules['__main__'].expected(*given)"
     assert outcomes(sandbox, plus(tmp_path), liar, same, peek) == [(False, False)] * 3
 
@@ -170,7 +173,7 @@ def humaneval_rows(file: Path) -> Iterator[dict[str, Any]]:
             space["check"](candidate)
             distinct = [list(given) for given in dict.fromkeys(map(repr, inputs)) for given in [eval(given)]]
             atol = 1e-6 if row["task_id"] in ("HumanEval/2", "HumanEval/4", "HumanEval/32") else 0
-            yield {**row, "base_input": distinct[:30], "plus_input": distinct[:30], "atol": atol}
+            yield {**row, "base_input": distinct[:9], "plus_input": distinct[:9], "atol": atol}
 
 
 def test_reference_solutions_of_humaneval_pass_in_the_form_of_humanevalplus(
@@ -187,5 +190,5 @@ def test_reference_solutions_of_humaneval_pass_in_the_form_of_humanevalplus(
 
 
 def test_what_base_and_plus_tests_cost_a_program_is_one_limit(sandbox: Sandbox, tmp_path: Path) -> None:
-    (verdict,) = judge(sandbox, (plus(tmp_path), "def f(pairs, n):\n    while not pairs:\n        pass\n    return 2"))
+    (verdict,) = judge(sandbox, (plus(tmp_path), _ENDLESS), is_slow=True)
     assert verdict.error_type is ErrorType.TIMEOUT
