@@ -12,13 +12,13 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from rlcode.data import mbpp
-from rlcode.data.lines import read_json_lines
+from rlcode.data import hub, mbpp
 from rlcode.data.rows import parse_field, text_field, unix_newlines
 from rlcode.errors import DataError, InputError
 from rlcode.types import Problem, TestCase, TestKind
 
 SOURCE = "mbpp_ap2o"
+FIELDS = ("split", "task_id", "prompt", "test", "entry_point")
 SPLITS = ("train", "validation", "test")
 
 
@@ -32,7 +32,7 @@ def load(file: Path | None, split: str | None) -> list[Problem]:
         raise InputError(f"{SOURCE} has no split {split!r}; known: {', '.join(SPLITS)}")
     if file is None:
         raise InputError(f"{SOURCE} is not on the hub; name its file with --benchmark_file")
-    rows = ((f"{file}, line {number}", row) for number, row in read_json_lines(file))
+    rows = hub.file_rows(file)
     problems = [problem_from_row(row, where) for where, row in rows if split in (None, row.get("split"))]
     if not problems:
         raise InputError(f"{file} has no task of the split {split!r}")
@@ -42,6 +42,11 @@ def load(file: Path | None, split: str | None) -> list[Problem]:
 def aliases(task_id: str) -> tuple[str, ...]:
     """Other names that a samples file may use for the task: MBPP's own."""
     return mbpp.aliases(task_id)
+
+
+def version(file: Path | None) -> dict[str, Any]:
+    """What tells one version of the data from another."""
+    return hub.version(file, None)
 
 
 def problem_from_row(row: dict[str, Any], where: str) -> Problem:
