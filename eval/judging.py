@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from eval.samples import Sample
@@ -20,6 +20,7 @@ class Judged:
     sample: Sample
     program: Program
     outcome: Verdict | Unscored
+    problem: Problem
 
 
 def judge_samples(
@@ -38,7 +39,19 @@ def judge_samples(
     """
     answers = ((sample, _answer(sample, problems[sample.task_id])) for sample in samples)
     for judged in judge_answers(answers, sandbox=sandbox, extractor=extractor, limits=limits):
-        yield Judged(judged.item, judged.program, judged.outcome)
+        yield Judged(judged.item, judged.program, judged.outcome, problems[judged.item.task_id])
+
+
+def judge_again(judged: Iterable[Judged], judge: Callable[[Iterable[Sample]], Iterator[Judged]]) -> Iterator[Judged]:
+    """Hand the stream on but for what could not be judged, which is judged once more at its end; what comes of that
+    counts."""
+    lost = []
+    for item in judged:
+        if isinstance(item.outcome, Unscored):
+            lost.append(item.sample)
+        else:
+            yield item
+    yield from judge(lost)
 
 
 def _answer(sample: Sample, problem: Problem) -> Answer | Submission:

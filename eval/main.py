@@ -1,6 +1,7 @@
 """`rlcode eval`: judge a samples file or a model on a benchmark and report pass@k.
 
-All input is read and checked before anything is judged; the report is written at the end, whole or not at all.
+All input is read and checked before anything is judged; the report is written at the end, whole or not at all. Samples
+pass through one by one: memory does not grow with their number but for a few bytes each.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ from rlcode.prompts import PromptFormat
 
 if TYPE_CHECKING:
     from eval.judging import Judged
+    from eval.report import ReportFiles
     from eval.samples import Sample
     from rlcode.types import EvalReport, Problem
     from sampling.engine import Engine
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     from rlcode.data.registry import load_problems
 
     check_output_dir(args.output_dir, args.overwrite)
-    problems = load_problems(args.benchmark, args.benchmark_file, args.split)
+    problems = load_problems(args.benchmark, args.benchmark_file, args.split, args.exclude)
     report = evaluate_file(args, problems) if args.samples else evaluate_model(args, problems)
     print_report(report)
     print(f"report and verdicts are in {args.output_dir}")
@@ -49,39 +50,45 @@ def main(argv: list[str]) -> int:
 
 def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> EvalReport:
     """Judge a samples file and write the report."""
-    from eval.report import write_report
-    from eval.samples import read_samples, tasks_without_samples
+    from eval.report import ReportFiles
+    from eval.samples import SamplesFile, tasks_without_samples
 
-    samples = read_samples(args.samples, problems, args.benchmark)
-    missing = tasks_without_samples(samples, problems)
+    samples = SamplesFile(args.samples, problems, args.benchmark)
+    missing = tasks_without_samples(samples.counts, problems)
     if missing and args.require_all_tasks:
         raise InputError(f"{args.samples}: {len(missing)} tasks have no sample, {missing[0]} first; add them")
-    check_ks(args.k, min(Counter(sample.task_id for sample in samples).values()))
-    with _open_sandbox(args) as sandbox:
-        args.output_dir.mkdir(parents=True, exist_ok=True)
-        judged = judge_all(args, samples, problems, sandbox, [(sample.task_id, sample.index) for sample in samples])
-        policy = {"samples": str(args.samples), "sha256": hashlib.sha256(args.samples.read_bytes()).hexdigest()}
-        report = make_report(args, judged, problems, sandbox, policy)
-    write_report(args.output_dir, report, judged)
+    check_ks(args.k, min(samples.counts.values()))
+    with _open_sandbox(args) as sandbox, ReportFiles(args.output_dir, problems) as files:
+        policy = {"samples": str(args.samples), "sha256": _sha256(args.samples)}
+        files.add_all(judge_all(args, samples, problems, sandbox, len(samples)))
+        report = make_report(args, files, problems, sandbox, policy)
+        files.write(report)
     return report
 
 
 def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> EvalReport:
-    """Let a model answer, judge what it wrote, and write the report and the samples."""
-    from eval.report import write_report
+    """Let a model answer, judge what it wrote, and write the report and the samples. What was written before a kill is
+    judged again and not drawn again."""
+    from eval.report import ReportFiles, remove_report
+    from rlcode.run_directory import RunDirectory
+    from sampling.provenance import made_with
 
     check_ks(args.k, args.num_samples)
+    if (args.output_dir / "report.json").exists():
+        remove_report(args.output_dir)
     with ExitStack() as stack:
+        directory = stack.enter_context(RunDirectory(args.output_dir, "eval", _config(args)))
         sandbox = stack.enter_context(_open_sandbox(args))
         engine = stack.enter_context(_open_engine(args))
-        args.output_dir.mkdir(parents=True, exist_ok=True)
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
-        stream = answers(args, engine, problems, prompts, args.temperature, args.num_samples)
-        judged = judge_all(args, stream, problems, sandbox, _keys(problems, args.num_samples))
-        greedy = answers(args, engine, problems, prompts, 0.0, 1) if args.greedy else ()
-        judged_greedy = judge_all(args, greedy, problems, sandbox, _keys(problems, 1) if args.greedy else [])
-        report = make_report(args, judged, problems, sandbox, _policy(args, prompts), judged_greedy)
-    write_report(args.output_dir, report, judged, [item.sample for item in judged])
+        directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
+        files = stack.enter_context(ReportFiles(args.output_dir, problems, with_samples=True))
+        for is_greedy in (False, True) if args.greedy else (False,):
+            total = len(problems) * (1 if is_greedy else args.num_samples)
+            stream = answers(args, engine, problems, prompts, is_greedy=is_greedy)
+            files.add_all(judge_all(args, stream, problems, sandbox, total), is_greedy=is_greedy)
+        report = make_report(args, files, problems, sandbox, _policy(args, prompts))
+        files.write(report)
     return report
 
 
@@ -102,70 +109,72 @@ def answers(
     engine: Engine,
     problems: Sequence[Problem],
     prompts: PromptFormat,
-    temperature: float,
-    num_samples: int,
+    *,
+    is_greedy: bool,
 ) -> Iterator[Sample]:
-    """What the model writes for the problems."""
+    """What the model writes for the problems: first what it wrote before the run was killed, then the rest."""
+    from eval.drawn_samples import DRAWN, DRAWN_GREEDY, DrawnSamples
     from eval.generation import generate_samples
     from sampling.engine import SamplingParams
 
+    temperature, num_samples = (0.0, 1) if is_greedy else (args.temperature, args.num_samples)
     params = SamplingParams(temperature, args.top_p, args.top_k, args.max_completion_length, seed=args.seed)
-    return generate_samples(engine, problems, params, num_samples=num_samples, prompts=prompts)
-
-
-def _keys(problems: Sequence[Problem], num_samples: int) -> list[tuple[str, int]]:
-    return [(problem.task_id, index) for problem in problems for index in range(num_samples)]
+    with DrawnSamples(args.output_dir / (DRAWN_GREEDY if is_greedy else DRAWN), problems, num_samples) as drawn:
+        yield from drawn
+        for sample in generate_samples(
+            engine, problems, params, num_samples=num_samples, prompts=prompts, done=drawn.keys
+        ):
+            yield drawn.append(sample)
 
 
 def judge_all(
-    args: argparse.Namespace,
-    samples: Iterable[Sample],
-    problems: Sequence[Problem],
-    sandbox: Sandbox,
-    keys: Sequence[tuple[str, int]],
-) -> list[Judged]:
-    """Every sample with its outcome, in the order of `keys` (task and index of each); progress on stderr."""
-    from eval.judging import checked, in_order, judge_samples
+    args: argparse.Namespace, samples: Iterable[Sample], problems: Sequence[Problem], sandbox: Sandbox, total: int
+) -> Iterator[Judged]:
+    """Each of the `total` samples with its outcome, as they are judged; progress on stderr."""
+    from eval.judging import checked, judge_again, judge_samples
     from rlcode.extraction_worker import Extractor
 
+    by_id, limits = {problem.task_id: problem for problem in problems}, limits_from(args)
     with Extractor() as extractor:
-        stream = judge_samples(
-            samples,
-            {problem.task_id: problem for problem in problems},
-            sandbox=sandbox,
-            extractor=extractor,
-            limits=limits_from(args),
-        )
-        judged = checked(stream, len(keys), args.max_unscored_share)
-        return in_order(_with_progress(judged, len(keys)), keys)
+
+        def judge(some: Iterable[Sample]) -> Iterator[Judged]:
+            return judge_samples(some, by_id, sandbox=sandbox, extractor=extractor, limits=limits)
+
+        judged = checked(judge(samples), total, args.max_unscored_share)
+        yield from _with_progress(judge_again(judged, judge), total)
 
 
 def make_report(
     args: argparse.Namespace,
-    judged: Sequence[Judged],
+    files: ReportFiles,
     problems: Sequence[Problem],
     sandbox: Sandbox,
     policy: dict[str, Any],
-    greedy: Sequence[Judged] = (),
 ) -> EvalReport:
     """The figures of what was judged."""
-    from eval import report
+    from eval.figures import by_part, difficulties, greedy_interval, pass_at_ks, tags
     from eval.samples import tasks_without_samples
+    from rlcode.data.registry import data_version
     from rlcode.run_directory import package_versions
     from rlcode.types import EvalReport
 
-    given, withheld = report.pass_at_ks(report.results_by_task(judged), args.k, args.seed)
+    figures, greedy = files.figures, files.greedy
+    given, withheld = pass_at_ks(figures.results, args.k, args.seed)
     return EvalReport(
         benchmark=args.benchmark,
         num_tasks=len(problems),
-        num_samples=len(judged),
+        num_samples=figures.num_samples,
         pass_at_k=given,
-        error_types=report.error_counts(judged),
-        unscored=report.count_unscored(judged),
+        error_types=figures.error_types(),
+        unscored=figures.unscored,
         withheld=withheld,
-        tasks_without_samples=tasks_without_samples([item.sample for item in judged], problems),
-        greedy=report.greedy_interval(greedy),
-        greedy_unscored=report.count_unscored(greedy),
+        tasks_without_samples=tasks_without_samples(figures.results, problems),
+        greedy=greedy_interval(greedy.results),
+        greedy_unscored=greedy.unscored,
+        pass_at_k_base=pass_at_ks(figures.base, args.k, args.seed)[0],
+        greedy_base=greedy_interval(greedy.base),
+        by_difficulty=by_part(figures, difficulties(problems), args.k, args.seed),
+        by_tag=by_part(figures, tags(problems), args.k, args.seed),
         seed=args.seed,
         backend=sandbox.backend,
         image_digest=sandbox.image_digest,
@@ -173,10 +182,25 @@ def make_report(
         data={
             "file": str(args.benchmark_file) if args.benchmark_file else None,
             "split": args.split,
+            "exclude": str(args.exclude) if args.exclude else None,
+            "version": data_version(args.benchmark, args.benchmark_file),
             "limits": vars(limits_from(args)),
         },
         versions=package_versions(),
     )
+
+
+def _config(args: argparse.Namespace) -> dict[str, Any]:
+    """What must be the same for an evaluation to go on."""
+    from rlcode.run_directory import OPERATIONAL
+
+    free = {*OPERATIONAL, "output_dir", "overwrite", "workers", "k", "samples", "require_all_tasks"}
+    return {name: value for name, value in vars(args).items() if name not in free}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _policy(args: argparse.Namespace, prompts: PromptFormat) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     mean = math.fsum(values) / len(values)
     if all(value in (0.0, 1.0) for value in values) or min(values) == max(values):
         return _wilson(mean, len(values))
-    means = _resampled_means(np.asarray(values, dtype=np.float64), seed)
+    means = resampled_means(np.asarray(values, dtype=np.float64), seed)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(mean, min(float(low), mean), max(float(high), mean))
 
@@ -71,7 +71,7 @@ def _wilson(share: float, n: int) -> Interval:
     return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
 
 
-def _resampled_means(values: np.ndarray, seed: int) -> np.ndarray:
+def resampled_means(values: np.ndarray, seed: int) -> np.ndarray:
     """Means of resamples of `values` with replacement, shape (_RESAMPLES,)."""
     generator = np.random.default_rng(seed)
     draws = [generator.integers(len(values), size=(_CHUNK, len(values))) for _ in range(_RESAMPLES // _CHUNK)]

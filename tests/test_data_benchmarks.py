@@ -204,7 +204,7 @@ def test_the_same_task_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_benchmark_or_split_is_refused_with_the_known_ones(shared_data: Path) -> None:
-    with pytest.raises(InputError, match="unknown benchmark 'humanevil'; known: humaneval, mbpp, jsonl"):
+    with pytest.raises(InputError, match="unknown benchmark 'humanevil'; known: humaneval, humanevalplus, mbpp, "):
         load_problems("humanevil")
     with pytest.raises(InputError, match="mbpp has no split 'dev'; known: prompt, test, validation, train"):
         load_problems("mbpp", shared_data / "mbpp.jsonl.gz", "dev")

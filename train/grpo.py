@@ -44,8 +44,10 @@ def main(argv: list[str]) -> int:
 
         return dry_run("grpo", args, args, model_args, training_args)
     file = Path(args.benchmark_file) if args.benchmark_file else None
+    exclude = Path(args.exclude) if args.exclude else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
-        adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))
+        problems = load_problems(args.benchmark, file, args.split, exclude)
+        adapter = train_grpo(args, model_args, training_args, problems)
     if os.environ.get("RANK", "0") == "0":
         print(f"GRPO: {adapter.name} in {adapter}")
     return 0

@@ -7,17 +7,17 @@ hub's `openai/openai_humaneval`, which has the same columns.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlcode.data.lines import read_json_lines
+from rlcode.data import hub
 from rlcode.data.rows import parse_field, text_field
 from rlcode.errors import DataError, InputError
 from rlcode.types import Problem, TestCase, TestKind
 
-HUB_NAME = "openai/openai_humaneval"
+TABLE = hub.Table("openai/openai_humaneval", "test")
 SOURCE = "humaneval"
+FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
 def load(file: Path | None, split: str | None) -> list[Problem]:
@@ -28,7 +28,7 @@ def load(file: Path | None, split: str | None) -> list[Problem]:
     """
     if split not in (None, "test"):
         raise InputError(f"humaneval has no split {split!r}; its only one is 'test'")
-    return [problem_from_row(row, where) for where, row in _rows(file)]
+    return [problem_from_row(row, where) for where, row in hub.rows(file, TABLE)]
 
 
 def aliases(task_id: str) -> tuple[str, ...]:
@@ -36,20 +36,9 @@ def aliases(task_id: str) -> tuple[str, ...]:
     return ()
 
 
-def _rows(file: Path | None) -> Iterable[tuple[str, dict[str, Any]]]:
-    return _file_rows(file) if file is not None else _hub_rows()
-
-
-def _file_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, row in read_json_lines(file):
-        yield f"{file}, line {number}", row
-
-
-def _hub_rows() -> Iterator[tuple[str, dict[str, Any]]]:
-    from datasets import load_dataset
-
-    for number, row in enumerate(load_dataset(HUB_NAME, split="test"), start=1):
-        yield f"{HUB_NAME}, row {number}", dict(row)
+def version(file: Path | None) -> dict[str, Any]:
+    """What tells one version of the data from another."""
+    return hub.version(file, TABLE)
 
 
 def problem_from_row(row: dict[str, Any], where: str) -> Problem:

@@ -23,6 +23,10 @@ A field that is left away has its default; only `task_id`, `prompt` and `tests` 
 `limits`              what the programs may consume: any of the fields of `rlcode.types.Limits`
 `reference_solution`  a whole program that passes
 `source`              name of the data set
+`difficulty`          as the data set names it: reports give figures for each
+`tags`                a list of words; reports give figures for each
+`prompt_asks`         the prompt says by itself how to answer: nothing is added to it
+`base_tests`          so many of the tests, from the first, are those of a set that this one extends
 """
 
 from __future__ import annotations
@@ -31,12 +35,16 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from rlcode.data import hub
 from rlcode.data.lines import read_json_lines
 from rlcode.data.rows import parse_field
 from rlcode.errors import DataError, InputError
 from rlcode.run_directory import write_atomically
 from rlcode.types import Problem, TestCase, TestKind, from_json, to_json
+
+FIELDS = ("task_id", "prompt", "tests")
 
 
 def load(file: Path | None, split: str | None) -> list[Problem]:
@@ -62,20 +70,36 @@ def aliases(task_id: str) -> tuple[str, ...]:
     return ()
 
 
+def version(file: Path | None) -> dict[str, Any]:
+    """What tells one version of the data from another."""
+    return hub.version(file, None)
+
+
 def _problem(row: dict[str, object], where: str) -> Problem:
     try:
         problem = from_json(Problem, row)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
+    check(problem, where)
+    return problem
+
+
+def check(problem: Problem, where: str) -> None:
+    """Refuse a problem that can't be judged.
+
+    Raises:
+        DataError: that is so; `where` names it.
+    """
     if not problem.tests:
         raise DataError(f"{where}: no tests: problem {problem.task_id!r} can't be judged")
     if not problem.entry_point and any(test.kind is not TestKind.STDIO for test in problem.tests):
         raise DataError(f"{where}: problem {problem.task_id!r} has tests that call a function, and no entry_point")
+    if not 0 <= problem.base_tests <= len(problem.tests):
+        raise DataError(f"{where}: base_tests must be from 0 to the number of tests, got {problem.base_tests}")
     for number, test in enumerate(problem.tests, start=1):
         if test.kind is TestKind.CALL:
             _check_call(test, f"{where}: test {number}", needs_expected=not problem.checker)
     _check_rule(problem, where)
-    return problem
 
 
 def _check_call(test: TestCase, where: str, *, needs_expected: bool) -> None:

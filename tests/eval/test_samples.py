@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from eval.samples import Sample, read_samples, sample_rows, tasks_without_samples
+from eval.samples import Sample, read_samples, sample_row, tasks_without_samples
 from rlcode.data.registry import load_problems
 from rlcode.errors import DataError
-from rlcode.types import Problem
+from rlcode.types import Problem, Program
 
 Lines = Callable[..., Path]
 
@@ -79,9 +79,76 @@ def test_a_row_that_cannot_be_used_is_named(lines: Lines, problems: list[Problem
 
 
 def test_tasks_without_samples_are_named_in_the_order_of_the_benchmark(problems: list[Problem]) -> None:
-    assert tasks_without_samples([Sample("T/1", 0, "a")], problems) == ("T/0", "T/2")
+    assert tasks_without_samples({"T/1"}, problems) == ("T/0", "T/2")
 
 
-def test_samples_come_back_from_their_rows(lines: Lines, problems: list[Problem]) -> None:
-    samples = [Sample("T/0", 0, "a\ud800"), Sample("T/0", 1, "b", True), Sample("T/2", 0, "")]
-    assert read_samples(lines("samples.jsonl", *sample_rows(samples)), problems, "humaneval") == samples
+def test_samples_come_back_from_their_rows_as_the_programs_that_were_judged(
+    lines: Lines, problems: list[Problem]
+) -> None:
+    rows = [
+        sample_row(Sample("T/0", 0, "a\ud800"), Program("def a\ud800", "continuation")),
+        sample_row(Sample("T/0", 1, "no program"), Program(None, "no code")),
+    ]
+    assert [row["completion"] for row in rows] == ["a\ud800", "no program"]
+    assert read_samples(lines("samples.jsonl", *rows), problems, "humaneval") == [
+        Sample("T/0", 0, "def a\ud800", is_solution=True),
+        Sample("T/0", 1, "no program"),
+    ]
+
+
+def test_samples_of_lm_evaluation_harness_are_completions_of_the_first_filter(
+    lines: Lines, problems: list[Problem]
+) -> None:
+    doc = {"task_id": "T/1", "prompt": "def f1(x):"}
+    path = lines(
+        "samples_humaneval_2025.jsonl",
+        {"doc_id": 1, "doc": doc, "resps": [["a", "b"]], "filtered_resps": [["def a", "def b"]], "filter": "first"},
+        {"doc_id": 1, "doc": doc, "resps": [["a", "b"]], "filtered_resps": [["def b"]], "filter": "second"},
+        {"doc_id": 0, "doc": {"task_id": "T/0"}, "filtered_resps": ["def c"], "filter": "first"},
+    )
+    assert read_samples(path, problems, "humaneval") == [
+        Sample("T/1", 0, "a"),
+        Sample("T/1", 1, "b"),
+        Sample("T/0", 0, "def c", True),
+    ]
+
+
+def test_generations_of_bigcode_are_the_programs_of_each_task_in_order(tmp_path: Path, problems: list[Problem]) -> None:
+    path = tmp_path / "generations.json"
+    path.write_text(json.dumps([["a", "b"], ["c"]], indent=1), encoding="utf-8")
+    assert read_samples(path, problems, "humaneval") == [
+        Sample("T/0", 0, "a", True),
+        Sample("T/0", 1, "b", True),
+        Sample("T/1", 0, "c", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[], [], [], []]", "has generations for 4 tasks, the benchmark has 3"),
+        ('["a"]', "list 1: generations must be a list of strings"),
+        ("[[1]]", "list 1: generations must be a list of strings"),
+        ("[[]", "not valid JSON"),
+        ("[[], []]", "holds no sample"),
+        ('{"doc": 1}', "line 1: field 'doc' must be an object, got int"),
+        ('{"doc": {"id": 1}}', "line 1: 'doc': field 'task_id' is missing"),
+        ('{"doc": {"task_id": "T/0"}}', "line 1: neither 'resps' nor 'filtered_resps'"),
+        ('{"doc": {"task_id": "T/0"}, "resps": [[0]]}', "line 1: resps must be a list of strings"),
+    ],
+)
+def test_what_other_tools_never_write_is_named(tmp_path: Path, problems: list[Problem], text: str, words: str) -> None:
+    path = tmp_path / "generations.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        read_samples(path, problems, "humaneval")
+
+
+def test_an_index_that_is_given_counts_and_twice_in_one_task_is_refused(lines: Lines, problems: list[Problem]) -> None:
+    rows = [{"task_id": "T/0", "index": index, "completion": "a"} for index in (5, 2)]
+    other = {"task_id": "T/1", "index": 5, "completion": "a"}
+    assert [s.index for s in read_samples(lines("a.jsonl", *rows, other), problems, "humaneval")] == [5, 2, 5]
+    with pytest.raises(DataError, match="line 3: index 5 of T/0 is there twice"):
+        read_samples(lines("b.jsonl", *rows, rows[0]), problems, "humaneval")
+    with pytest.raises(DataError, match="line 1: field 'index' must be a whole number from 0, got -1"):
+        read_samples(lines("c.jsonl", {**rows[0], "index": -1}), problems, "humaneval")

@@ -1,0 +1,1 @@
+"""The commands of this room beside `rlcode eval`, a module each."""

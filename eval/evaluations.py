@@ -1,0 +1,116 @@
+"""What `rlcode eval` left behind, read again: the outcome of each sample, and the settings that it was made with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlcode.data.lines import read_json_lines
+from rlcode.errors import DataError, InputError
+
+PASSED = "passed"
+FAILED = "failed"
+"""A sample that neither passed nor has an error type: no test was there."""
+VERDICTS, GREEDY, REPORT = "verdicts.jsonl", "greedy_verdicts.jsonl", "report.json"
+_SAMPLING = ("temperature", "top_p", "top_k", "max_completion_length")
+_MAY_DIFFER = ("file", "exclude")
+"""Entries of a report's `data` that name files: the same data may lie elsewhere."""
+
+Outcomes = dict[str, list[str]]
+"""By task: `passed` or the error type of each sample that was scored."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation, by the name that the user gave it."""
+
+    name: str
+    outcomes: Outcomes
+    greedy: Outcomes
+    """Of the greedy answers, one for each task that was scored; empty where none were asked for."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """`report.json`; empty where there is none."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same for two evaluations to be compared, by name: the benchmark and its version, the limits,
+        the sampling. What is not known is not there."""
+        settings = {"benchmark": self.report["benchmark"]} if "benchmark" in self.report else {}
+        data = {key: value for key, value in self.report.get("data", {}).items() if key not in _MAY_DIFFER}
+        policy = self.report.get("policy", {})
+        sampling = {key: policy[key] for key in _SAMPLING if key in policy}
+        return {**settings, **dict(_flat(data)), **sampling}
+
+    @property
+    def ks(self) -> list[int]:
+        """The ks whose pass@k the report gives."""
+        return sorted(map(int, self.report.get("pass_at_k", {})))
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The evaluation at `path`: the directory that `rlcode eval` wrote, or its `report.json` or `verdicts.jsonl`.
+
+    Raises:
+        InputError: nothing of that kind is there. DataError: a file that can't be used, named with its line.
+    """
+    folder = path if path.is_dir() else path.parent
+    verdicts = folder / VERDICTS if path.is_dir() or path.name == REPORT else path
+    if not path.exists() or not verdicts.exists():
+        raise InputError(f"{path} is no evaluation: there is no {verdicts}; name what `rlcode eval` wrote")
+    belongs = verdicts.name == VERDICTS
+    greedy, report = folder / GREEDY, folder / REPORT
+    return Evaluation(
+        str(path),
+        _outcomes(verdicts),
+        _outcomes(greedy) if belongs and greedy.exists() else {},
+        _report(report) if belongs and report.exists() else {},
+    )
+
+
+def _outcomes(file: Path) -> Outcomes:
+    outcomes: Outcomes = {}
+    seen: set[tuple[str, int]] = set()
+    for number, row in read_json_lines(file):
+        where = f"{file}, line {number}"
+        task_id, index, outcome = _outcome(row, where)
+        if (task_id, index) in seen:
+            raise DataError(f"{where}: sample {index} of {task_id!r} is there twice; keep one of them")
+        seen.add((task_id, index))
+        scored = outcomes.setdefault(task_id, [])
+        if outcome is not None:
+            scored.append(outcome)
+    return outcomes
+
+
+def _outcome(row: dict[str, Any], where: str) -> tuple[str, int, str | None]:
+    """Task, index and outcome; an unscored sample has none."""
+    task_id, index, passed = row.get("task_id"), row.get("index"), row.get("passed")
+    if not isinstance(task_id, str) or not isinstance(index, int) or isinstance(index, bool):
+        raise DataError(f"{where}: a verdict has a string `task_id` and a whole number `index`")
+    if "passed" not in row or not isinstance(passed, bool | None):
+        raise DataError(f"{where}: `passed` must be true, false or (not scored) null")
+    if passed is None:
+        return task_id, index, None
+    return task_id, index, PASSED if passed else str(row.get("error_type") or FAILED)
+
+
+def _report(file: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} can't be read: {error}") from error
+    if not isinstance(report, dict) or not isinstance(report.get("pass_at_k", {}), dict):
+        raise DataError(f"{file} is no report of `rlcode eval`")
+    return report
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested keys as one: `limits.time_s`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
