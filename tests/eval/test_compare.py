@@ -249,6 +249,14 @@ def test_a_sample_that_is_there_twice_and_a_file_of_another_format_are_named(tmp
     assert run("eval.commands.compare", [str(tmp_path / "nowhere"), str(file)]) == 2
 
 
+@pytest.mark.parametrize("text", ["[]", "{", '{"pass_at_k": 1}', '{"pass_at_k": {"one": {}}}'])
+def test_a_report_of_another_format_is_told(evaluation: Write, text: str) -> None:
+    folder = evaluation("a", greedy([True]))
+    (folder / "report.json").write_text(text)
+    with pytest.raises(DataError, match=r"report\.json (is no report|can't be read)"):
+        read_evaluation(folder)
+
+
 def test_one_evaluation_alone_is_refused(evaluation: Write, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("eval.commands.compare", [str(evaluation("a", greedy([True])))]) == 2
     assert "needs two evaluations or more" in capsys.readouterr().err
