@@ -52,6 +52,12 @@ class WholeCheckpoints:
         if is_first:
             rotate_checkpoints(args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
 
+    def _run_epoch(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
+        else:  # resumed behind the last step, in the middle of an epoch: transformers would do one more
+            self.control.should_training_stop = True
+
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
         if isinstance(self.model, PeftModel):  # else all weights are in training, and were loaded

@@ -18,6 +18,7 @@ from rewards.composite import CompositeReward
 from rlcode.cli import run_main
 from rlcode.errors import DiskError, EngineError, NonFiniteError, SandboxError, StoreError
 from rlcode.types import Completion
+from sampling.adapters import adapter_version
 from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
 from sandbox.local import LocalWorker
@@ -49,6 +50,7 @@ def require_same(path: Path, undisturbed: Path, method: str) -> None:
         assert notebooks[0].evidence() == notebooks[1].evidence()
     assert seen(path, method) == seen(undisturbed, method)
     assert gap(path / "adapter", undisturbed / "adapter") < 1e-7
+    assert adapter_version(path / "adapter") == adapter_version(undisturbed / "adapter")
 
 
 def note_of(error: BaseException) -> str:
