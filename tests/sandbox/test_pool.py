@@ -112,6 +112,25 @@ def test_jobs_are_taken_only_as_workers_become_free() -> None:
     assert next(taken) <= 3 * QUEUED_PER_WORKER * 2
 
 
+def test_a_pool_tells_how_long_programs_waited_for_a_worker() -> None:
+    release = threading.Event()
+
+    def first_waits(worker: FakeWorker, source: str) -> dict[str, Any]:
+        assert source != "0" or release.wait(20)
+        return {"verdict": PASSED}
+
+    with pool(Fleet(first_waits), workers=1) as sandbox:
+        assert sandbox.waited == (0, 0.0)
+        results = [sandbox.submit(job(str(number))) for number in range(3)]
+        time.sleep(0.1)
+        release.set()
+        for result in results:
+            result.result(20)
+        jobs, seconds = sandbox.waited
+    assert jobs == 3
+    assert seconds >= 2 * 0.1
+
+
 def test_a_slow_head_stalls_the_others_only_when_the_bounded_window_is_full() -> None:
     release = threading.Event()
     judged: list[str] = []
