@@ -97,17 +97,20 @@ def judge_in_a_child(reward: WatchedReward, results: Any) -> None:
 
 def test_the_reward_works_in_a_process_that_it_is_sent_to():
     args = AsyncGrpoArguments(reward_terms={"correctness": 1.0, "ladder": 0.5})
-    with open_sandbox("local", 1) as sandbox, SandboxService(sandbox) as service:
-        with SandboxClient(service.address) as client:
-            reward = WatchedReward.watching(args, 100, [solved("t")], client)
-            context = multiprocessing.get_context("spawn")
-            results = context.SimpleQueue()
-            process = context.Process(target=judge_in_a_child, args=(reward, results))
-            process.start()
-            passed, wrong, error = results.get()
-            process.join()
-            assert [passed, wrong, error] == reward([""] * 3, COMPLETIONS, task_id=["t"] * 3)
-            reward.close()
+    with (
+        open_sandbox("local", 1) as sandbox,
+        SandboxService(sandbox) as service,
+        SandboxClient(service.address) as client,
+    ):
+        reward = WatchedReward.watching(args, 100, [solved("t")], client)
+        context = multiprocessing.get_context("spawn")
+        results = context.SimpleQueue()
+        process = context.Process(target=judge_in_a_child, args=(reward, results))
+        process.start()
+        passed, wrong, error = results.get()
+        process.join()
+        assert [passed, wrong, error] == reward([""] * 3, COMPLETIONS, task_id=["t"] * 3)
+        reward.close()
     assert passed == 1.5
     assert passed > wrong > error
 
@@ -140,7 +143,7 @@ def test_the_asynchronous_trainer_is_built_as_far_as_it_goes_without_a_gpu(tmp_p
     config = AsyncGRPOConfig(
         str(tmp_path), use_cpu=True, bf16=False, gradient_checkpointing=False, report_to="none", dtype="float32"
     )
-    with ExitStack() as stack, pytest.raises((AssertionError, RuntimeError), match="CUDA|NVIDIA"):
+    with ExitStack() as stack, pytest.raises((AssertionError, RuntimeError), match=r"CUDA|NVIDIA"):
         open_async_trainer(args, config, [solved("t")], stack)
 
 
