@@ -9,12 +9,13 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
+from trl.experimental.async_grpo import AsyncGRPOConfig
 
 from eval.arguments import parse_arguments
 from rlcode.config import parse_config
 from sampling.arguments import RolloutArguments
 from sampling.strategies import make_strategy
-from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
+from train.arguments import AsyncGrpoArguments, GrpoArguments, PairArguments, PolicyArguments, SftArguments
 from train.batch_plan import BatchPlan, accumulation_for
 from train.loop_arguments import LoopArguments, command_line
 from train.model_shapes import KNOWN
@@ -26,6 +27,7 @@ CLASSES = {
     "dpo": [PairArguments, PolicyArguments, ModelConfig, DPOConfig],
     "sft": [SftArguments, PolicyArguments, ModelConfig, SFTConfig],
     "grpo": [GrpoArguments, ModelConfig, GRPOConfig],
+    "async_grpo": [AsyncGrpoArguments, AsyncGRPOConfig],
 }
 # parsed here on a machine without a GPU
 ON_A_CPU = ["--use_cpu", "true", "--bf16", "false"]

@@ -235,7 +235,7 @@ def _notes(args: PlanArguments, fields: Fields, demand: Demand, device_memory: i
             room = f"{cache.tokens:,} tokens, {cache.sequences:,} sequences of {demand.engine.max_length:,}"
             yield f"vLLM's cache: {room} at once ({cache.size / GIB:.1f} GiB)"
         if demand.layout.gpus > 1:
-            yield "with engine vllm training has one process; name servers on other GPUs: --engine vllm-server"
+            yield "with several processes vLLM is a server on each GPU, with the whole model beside the trainer's part"
     if _generates(fields) and fields.engine == "vllm-server":
         yield "the servers' GPUs are not in this plan; each holds the whole model"
     if fields.method == "grpo" and fields.max_refills and fields.group_filter:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +94,42 @@ def test_grpo_runs(tmp_path: Path, quickstart_run: Path, processes: str, engine:
     assert len({rollout.completion.seed for rollout in rollouts}) == len(rollouts), "two processes drew the same noise"
     assert json.loads((tmp_path / "adapter" / "rlcode_adapter.json").read_text())["policy_version"] == 3
     assert max(w.abs().max().item() for name, w in weights(tmp_path).items() if "lora_B" in name) > 1e-4
+
+
+def server_of(run: Path) -> int | None:
+    """The process of the run's vLLM server, if there is one."""
+    pattern = f"vllm.entrypoints.*--model {run.parent}"
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, check=False, timeout=60)
+    return int(found.stdout.split()[0]) if found.stdout else None
+
+
+def draws_of(run: Path) -> list[tuple[object, ...]]:
+    completions = (rollout.completion for rollout in read_rollouts([run]))
+    return sorted((c.policy_version, c.task_id, c.index, c.token_ids) for c in completions)
+
+
+def test_two_processes_with_a_server_that_is_killed_draw_what_one_with_vllm_inside_draws(
+    tmp_path: Path, quickstart_run: Path
+):
+    model = shutil.copytree(quickstart_run / "model", tmp_path / "model")  # its path tells this run's server
+    common = ("--model_name_or_path", model, "--benchmark_file", quickstart_run / "problems" / "train.jsonl")
+    common = (*common, "--engine", "vllm", "--sandbox", "local", "--max_steps", 3, "--engine_server_wait_s", 600)
+    one, two = tmp_path / "one", tmp_path / "two"
+    succeed(launch("single", "grpo", *common, "--output_dir", one, "--per_device_train_batch_size", 16))
+    with ThreadPoolExecutor(1) as beside:
+        batch = ("--per_device_train_batch_size", 8)
+        done = beside.submit(launch, "zero2", "grpo", *common, "--output_dir", two, *batch)
+        while not done.done() and not any(two.glob("rollouts-rank*.jsonl")):
+            time.sleep(0.02)
+        server = server_of(two)
+        assert server is not None, done.result().stderr[-4000:]
+        os.kill(server, signal.SIGKILL)
+        succeed(done.result())
+    assert draws_of(two) == draws_of(one)
+    assert "it is started again" in (two / "vllm" / "rank0" / "keeper.log").read_text()
+    assert server_of(two) is None, "the server outlived its run"
+    apart = [weights(run) for run in (one, two)]
+    assert max((apart[0][name] - apart[1][name]).abs().max().item() for name in apart[0]) < 1e-4
 
 
 def test_two_processes_draw_the_problems_that_one_draws_and_groups_that_straddle_them_are_whole(
