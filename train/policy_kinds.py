@@ -105,7 +105,7 @@ class KeepsAdapter:
 
     def __init__(self, *args: Any, model: Any, **kwargs: Any) -> None:
         kept = _trained(model) if quantised_bits(model) else {}
-        super().__init__(*args, model=model, **kwargs)
+        super().__init__(*args, model=model, **kwargs)  # type: ignore[call-arg]
         for name, values in kept.items():
             weight = model.get_parameter(name)
             weight.data = values.to(weight.device)
