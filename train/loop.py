@@ -20,7 +20,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from rlcode.run_directory import RunDirectory, read_json_lines, write_json_lines
 from rlcode.types import EvalReport, Problem, from_json
 from train.loop_arguments import LoopArguments, command_line
 from train.loop_summary import Outcome, alarms_in, print_outcomes, write_summary
+from train.stage_check import DORA
 from train.stage_process import end_leftover, run_stage
 
 SCRIPTS = {"dpo": "dpo.py", "rft": "sft.py", "grpo": "grpo.py"}
@@ -64,9 +65,12 @@ def check_stages(args: LoopArguments) -> None:
     from sampling.arguments import RolloutArguments
 
     placeholder = {"output_dir": args.output_dir, "model": args.model}
+    engines = {
+        "validation": parse_arguments([*command_line({**args.options("validation"), **placeholder}, flags=True)])
+    }
     if _draws(args):
-        parse_config([RolloutArguments], [*command_line({**args.options("rollout"), **placeholder})], prog="rollout")
-    parse_arguments([*command_line({**args.options("validation"), **placeholder}, flags=True)])
+        words = [*command_line({**args.options("rollout"), **placeholder})]
+        (engines["rollout"],) = parse_config([RolloutArguments], words, prog="rollout")
     for method in args.methods:
         words = command_line({**args.options(method), "output_dir": args.output_dir})
         done = subprocess.run(
@@ -74,6 +78,17 @@ def check_stages(args: LoopArguments) -> None:
         )
         if done.returncode:
             raise ConfigError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+        if DORA in done.stdout.split():
+            _require_merged(method, engines)
+
+
+def _require_merged(method: str, engines: Mapping[str, Any]) -> None:
+    for stage, engine in engines.items():
+        if engine.engine != "transformers" and engine.engine_sync != "merged":
+            raise ConfigError(
+                f"{stage}: vLLM does not serve the DoRA adapter of {method}; give {stage} engine: vllm with "
+                "engine_sync: merged, or engine: transformers"
+            )
 
 
 def try_stages(args: LoopArguments) -> int:

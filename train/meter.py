@@ -38,6 +38,7 @@ class Meter:
     """Seconds in which some program was being judged, beside whatever was under way here."""
     _since: float = field(default_factory=time.monotonic)
     _in_sandbox: int = 0
+    _counted: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def switch(self, name: str) -> None:
@@ -95,8 +96,6 @@ class Meter:
                 self.judging += now - self._counted
             self._counted = now
             self._in_sandbox += change
-
-    _counted: float = 0.0
 
 
 def peak_memory() -> int:

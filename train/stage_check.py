@@ -11,9 +11,12 @@ from rlcode.cli import run_main
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError
 
+DORA = "dora"
+"""Said of a policy that vLLM takes as merged weights alone."""
+
 
 def main(argv: list[str]) -> int:
-    """Parse what is for the script that is named first.
+    """Parse what is for the script that is named first, and print `DORA` where its adapter will be such a one.
 
     Raises:
         ConfigError: it would be refused.
@@ -38,6 +41,8 @@ def main(argv: list[str]) -> int:
             f"options of {method}: rlcode run hands adapters from stage to stage, and full_finetuning has none; run "
             "the training scripts one after the other, or leave it out"
         )
+    if any(getattr(part, "use_dora", False) for part in parts):
+        print(DORA)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_log_probabilities_are_those_of_the_model_at_the_temperature(engine: Eng
     for completion in engine.generate(requests(engine)[:3], params):
         expected = logprobs_by_hand(random_model, None, completion, 0.7)
         assert torch.allclose(torch.tensor(completion.logprobs), expected, atol=1e-4)
+
+
+def test_the_end_token_can_be_ignored(engine: Engine):
+    """Where the model would end: most of its vocabulary is drawn in so many tokens."""
+    params = SamplingParams(temperature=2.0, max_completion_length=100, seed=5)
+    wanted = requests(engine, samples=16)
+    assert any(c.finish_reason == "stop" for c in drawn(engine, wanted, params))
+    longest = drawn(engine, wanted, replace(params, ignore_eos=True))
+    assert {(len(c.token_ids), c.finish_reason) for c in longest} == {(100, "length")}
 
 
 def test_a_sample_does_not_depend_on_the_company_it_is_drawn_in(engine: Engine):
@@ -263,3 +273,9 @@ def test_an_unknown_engine_and_a_missing_model_are_named():
         open_engine(EngineSettings("sglang"), "x")
     with pytest.raises(InputError, match="/no/such/model"):
         open_engine(EngineSettings(), "/no/such/model")
+
+
+def test_rslora_is_served_with_its_own_scale(engine: Engine, random_model: Path, tmp_path: Path):
+    """alpha / sqrt(rank) is four times alpha / rank at rank 16; the check on loading would tell."""
+    adapter = make_adapter(tmp_path / "rslora", random_model, rank=16, use_rslora=True)
+    assert engine.load_adapter(engine.policy_version + 1, adapter) < 1e-4

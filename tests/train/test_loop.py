@@ -329,3 +329,12 @@ def test_a_dry_run_tries_each_stage_with_its_own_options_and_the_loops() -> None
 def test_full_finetuning_is_refused_before_the_first_stage() -> None:
     with pytest.raises(ConfigError, match="full_finetuning has none"):
         check_stages(arguments(methods=["rft"], rft={"full_finetuning": True}))
+
+
+def test_an_engine_that_can_not_take_the_adapter_of_a_stage_is_refused_before_the_first_one() -> None:
+    dora = arguments(methods=["rft"], rft={"use_dora": True}, rollout={"engine": "vllm"})
+    with pytest.raises(ConfigError, match="rollout: vLLM does not serve the DoRA adapter of rft"):
+        check_stages(dora)
+    check_stages(
+        arguments(methods=["rft"], rft={"use_dora": True}, rollout={"engine": "vllm", "engine_sync": "merged"})
+    )
