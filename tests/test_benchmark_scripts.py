@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["sandbox", "queued_jobs", "rollouts", "engines", "groups", "pool", "samplers"])
+@pytest.mark.parametrize(
+    "name", ["eval", "sandbox", "queued_jobs", "rollouts", "engines", "groups", "pool", "samplers"]
+)
 def test_each_benchmark_says_how_it_is_used(name: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
