@@ -52,6 +52,7 @@ def _add_benchmark(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--benchmark_file", type=Path, help="local file in the benchmark's format; none: from the hub")
     group.add_argument("--split", help="part of the benchmark, such as test; of livecodebench release and dates")
+    group.add_argument("--exclude", type=Path, help="file of task ids to leave out, such as `rlcode validate` writes")
 
 
 def _add_samples(group: argparse._ArgumentGroup) -> None:

@@ -180,7 +180,8 @@ def _compare_two(
 
 def _with_enough(tasks: Iterable[str], k: int, *evaluations: Evaluation) -> tuple[list[str], list[str]]:
     """The tasks with k scored samples or more in all, and the others."""
-    enough, short = [], []
+    enough: list[str] = []
+    short: list[str] = []
     for task in tasks:
         fewest = min(len(one.outcomes[task]) for one in evaluations)
         (enough if fewest >= k else short).append(task)

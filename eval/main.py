@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     from rlcode.data.registry import load_problems
 
     check_output_dir(args.output_dir, args.overwrite)
-    problems = load_problems(args.benchmark, args.benchmark_file, args.split)
+    problems = load_problems(args.benchmark, args.benchmark_file, args.split, args.exclude)
     report = evaluate_file(args, problems) if args.samples else evaluate_model(args, problems)
     print_report(report)
     print(f"report and verdicts are in {args.output_dir}")
@@ -182,6 +182,7 @@ def make_report(
         data={
             "file": str(args.benchmark_file) if args.benchmark_file else None,
             "split": args.split,
+            "exclude": str(args.exclude) if args.exclude else None,
             "version": data_version(args.benchmark, args.benchmark_file),
             "limits": vars(limits_from(args)),
         },

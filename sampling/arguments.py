@@ -44,6 +44,7 @@ class ProblemArguments(PromptArguments):
     benchmark: str = option("jsonl", "humaneval, mbpp or jsonl")
     benchmark_file: str | None = option(None, "local file of the benchmark; none takes it from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
+    exclude: str | None = option(None, "file of task ids to leave out, such as `rlcode validate` writes")
 
 
 @dataclass

@@ -46,6 +46,7 @@ class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
         None, "local file of the validation problems; none takes them from the hub"
     )
     quiz_split: str | None = option(None, "part of the benchmark, where it has parts")
+    quiz_exclude: str | None = option(None, "file of task ids to leave out, such as `rlcode validate` writes")
     quiz_generations: int = option(1, "completions for each validation problem")
     quiz_temperature: float = option(1.0, "1 is what the notebook counts elsewhere too; 0 is greedy")
     quiz_max_completion_length: int = option(512, "in tokens")
@@ -91,6 +92,7 @@ class SftArguments(PromptArguments, SandboxArguments):
     benchmark: str | None = option(None, "problems whose reference solutions are trained on: humaneval, mbpp or jsonl")
     benchmark_file: str | None = option(None, "local file of the benchmark (none: jsonl); none takes it from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
+    exclude: str | None = option(None, "benchmark only: file of task ids to leave out, as `rlcode validate` writes")
     verify_references: bool = option(True, "judge the reference solutions first and leave out what does not pass")
 
     def __post_init__(self) -> None:
@@ -112,6 +114,10 @@ class SftArguments(PromptArguments, SandboxArguments):
             not (self.rollouts and problems),
             "--rollouts and --benchmark name two sources, and a run has one; train on the reference solutions first, "
             "then on the rollouts with --adapter",
+        )
+        require(
+            bool(problems) or not self.exclude,
+            "exclude leaves out problems of --benchmark; with --rollouts, give it to `rlcode rollout`",
         )
 
 

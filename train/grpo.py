@@ -38,8 +38,10 @@ def main(argv: list[str]) -> int:
 
     args, model_args, training_args = parse_config([GrpoArguments], argv, prog="train/grpo.py", others=_trl_configs)
     file = Path(args.benchmark_file) if args.benchmark_file else None
+    exclude = Path(args.exclude) if args.exclude else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
-        adapter = train_grpo(args, model_args, training_args, load_problems(args.benchmark, file, args.split))
+        problems = load_problems(args.benchmark, file, args.split, exclude)
+        adapter = train_grpo(args, model_args, training_args, problems)
     if os.environ.get("RANK", "0") == "0":
         print(f"GRPO: adapter in {adapter}")
     return 0

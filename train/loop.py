@@ -135,7 +135,8 @@ class Loop:
         from rlcode.data.registry import load_problems
 
         file = Path(self.args.benchmark_file) if self.args.benchmark_file else None
-        return load_problems(self.args.benchmark, file, self.args.split)
+        exclude = Path(self.args.exclude) if self.args.exclude else None
+        return load_problems(self.args.benchmark, file, self.args.split, exclude)
 
     def _roll_out(self, name: str, number: int, policy: Policy, problems: Path) -> Path:
         output = self.directory / name / "rollouts"

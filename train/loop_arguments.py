@@ -13,11 +13,14 @@ from sampling.arguments import mapping_from, option, require
 METHODS = ("dpo", "rft", "grpo")
 """How a round can train, by name: preferences, fine-tuning on passed programs, groups."""
 TAKEN = {
-    "rollout": ("model", "adapter", "benchmark", "benchmark_file", "split", "output_dir", "seed"),
+    "rollout": ("model", "adapter", "benchmark", "benchmark_file", "split", "exclude", "output_dir", "seed"),
     "dpo": ("model_name_or_path", "adapter", "rollouts", "notebook", "output_dir", "seed"),
-    "rft": ("model_name_or_path", "adapter", "rollouts", "benchmark", "benchmark_file", "split", "output_dir", "seed"),
+    "rft": (
+        *("model_name_or_path", "adapter", "rollouts", "benchmark", "benchmark_file", "split", "exclude"),
+        *("output_dir", "seed"),
+    ),
     "grpo": (
-        *("model_name_or_path", "adapter", "notebook", "benchmark", "benchmark_file", "split"),
+        *("model_name_or_path", "adapter", "notebook", "benchmark", "benchmark_file", "split", "exclude"),
         *("output_dir", "seed"),
     ),
     "validation": ("model", "adapter", "samples", "output_dir", "overwrite", "seed", "k"),
@@ -34,6 +37,7 @@ class LoopArguments:
     benchmark: str = option("jsonl", "training problems: humaneval, mbpp or jsonl")
     benchmark_file: str | None = option(None, "local file of the training problems; none takes them from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
+    exclude: str | None = option(None, "file of task ids to leave out, such as `rlcode validate` writes")
     output_dir: str | None = option(None, "run directory to write; the same command goes on with an unfinished one")
     rounds: int = option(4, "at most so many rounds")
     methods: list[str] = option(["dpo"], "how each round trains, one after the other: dpo, rft, grpo")

@@ -208,7 +208,8 @@ def add_quiz(
         InputError: the validation problems can't be loaded.
     """
     file = Path(args.quiz_benchmark_file) if args.quiz_benchmark_file else None
-    problems = load_problems(args.quiz_benchmark, file, args.quiz_split)
+    exclude = Path(args.quiz_exclude) if args.quiz_exclude else None
+    problems = load_problems(args.quiz_benchmark, file, args.quiz_split, exclude)
     is_first, run = trainer.accelerator.is_main_process, Path(trainer.args.output_dir)
     if engine is None and (is_first or args.engine == "transformers"):
         engine = stack.enter_context(open_training_engine(args, model_args, trainer.processing_class))

@@ -47,7 +47,8 @@ def reference_examples(
         DataError: no reference solution is left.
         SandboxError: too many could not be judged.
     """
-    problems = load_problems(str(args.benchmark or "jsonl"), _path(args.benchmark_file), args.split)
+    exclude = _path(args.exclude)
+    problems = load_problems(str(args.benchmark or "jsonl"), _path(args.benchmark_file), args.split, exclude)
     prompts = PromptFormat.from_arguments(args).for_model(tokenizer)
     _require_answerable(prompts, tokenizer)
     examples, outcomes = _render(problems, prompts, tokenizer, training_args.max_length)

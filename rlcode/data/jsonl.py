@@ -80,6 +80,16 @@ def _problem(row: dict[str, object], where: str) -> Problem:
         problem = from_json(Problem, row)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
+    check(problem, where)
+    return problem
+
+
+def check(problem: Problem, where: str) -> None:
+    """Refuse a problem that can't be judged.
+
+    Raises:
+        DataError: that is so; `where` names it.
+    """
     if not problem.tests:
         raise DataError(f"{where}: no tests: problem {problem.task_id!r} can't be judged")
     if not problem.entry_point and any(test.kind is not TestKind.STDIO for test in problem.tests):
@@ -90,7 +100,6 @@ def _problem(row: dict[str, object], where: str) -> Problem:
         if test.kind is TestKind.CALL:
             _check_call(test, f"{where}: test {number}", needs_expected=not problem.checker)
     _check_rule(problem, where)
-    return problem
 
 
 def _check_call(test: TestCase, where: str, *, needs_expected: bool) -> None:

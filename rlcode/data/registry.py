@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rlcode.data.exclusion import without_excluded
 from rlcode.data.lines import read_json_rows
 from rlcode.errors import DataError, InputError
 from rlcode.types import Problem
@@ -15,6 +16,7 @@ BENCHMARKS = (
     "humaneval",
     "humanevalplus",
     "mbpp",
+    "mbpp_ap2o",
     "mbpp_sanitized",
     "mbppplus",
     "livecodebench",
@@ -32,21 +34,25 @@ BENCHMARKS = (
 """
 
 
-def load_problems(benchmark: str, file: Path | None = None, split: str | None = None) -> list[Problem]:
-    """The problems of `benchmark`, from `file` in the benchmark's own format or, without one, from the hub.
+def load_problems(
+    benchmark: str, file: Path | None = None, split: str | None = None, exclude: Path | None = None
+) -> list[Problem]:
+    """The problems of `benchmark`, from `file` in the benchmark's own format or, without one, from the hub; without
+    those that the file `exclude` names.
 
     Without `split`: all of a file or of a benchmark that has one split; else the hub's `test`.
 
     Raises:
         InputError: an unknown benchmark or split, or no file for `jsonl`.
-        DataError: a row that can't be used, a file in the format of another benchmark, or the same task twice.
+        DataError: a row that can't be used, a file in the format of another benchmark, the same task twice, or no
+            problem that is not excluded.
     """
     module = _module(benchmark)
     if file is not None:
         _check_format(benchmark, file)
     problems: list[Problem] = module.load(file, split)
     _check_unique(problems, str(file or benchmark))
-    return problems
+    return without_excluded(problems, exclude, lambda task_id: task_names(benchmark, task_id)) if exclude else problems
 
 
 def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:
@@ -88,3 +94,15 @@ def _check_unique(problems: list[Problem], where: str) -> None:
         if problem.task_id in seen:
             raise DataError(f"{where}: task {problem.task_id!r} is there twice; keep one of them")
         seen.add(problem.task_id)
+
+
+def load_named(text: str) -> list[Problem]:
+    """The problems of a set that is named in one word, as `NAME[:SPLIT][=FILE]`: `humaneval`, `mbpp:test`,
+    `mbpp:test=mbpp.jsonl.gz`.
+
+    Raises:
+        InputError, DataError: see `load_problems`.
+    """
+    name, _, file = text.partition("=")
+    benchmark, _, split = name.partition(":")
+    return load_problems(benchmark, Path(file) if file else None, split or None)

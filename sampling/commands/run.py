@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     if not args.model or not args.output_dir:
         raise ConfigError("rlcode rollout needs --model and --output_dir")
     file = Path(args.benchmark_file) if args.benchmark_file else None
-    problems = load_problems(args.benchmark, file, args.split)
+    problems = load_problems(args.benchmark, file, args.split, Path(args.exclude) if args.exclude else None)
     config = {key: value for key, value in asdict(args).items() if key not in ("output_dir", *OPERATIONAL)}
     output_dir, tally, stopping = Path(args.output_dir), Tally(len(problems) * args.num_generations), Stopping()
     with RunDirectory(output_dir, "rollout", config) as run_directory:
