@@ -47,14 +47,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_benchmark(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--benchmark", required=True, help="humaneval, mbpp or jsonl (problems of your own)")
+    group.add_argument(
+        "--benchmark", required=True, help="by name, or jsonl for problems of your own: docs/benchmarks.md"
+    )
     group.add_argument("--benchmark_file", type=Path, help="local file in the benchmark's format; none: from the hub")
-    group.add_argument("--split", help="mbpp only: train, validation, test or prompt; none: the whole file, hub: test")
+    group.add_argument("--split", help="part of the benchmark, such as test; of livecodebench release and dates")
     group.add_argument("--exclude", type=Path, help="file of task ids to leave out, such as `rlcode validate` writes")
 
 
 def _add_samples(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--samples", type=Path, help="rows with task_id and completion or solution (.jsonl, .jsonl.gz)")
+    group.add_argument(
+        "--samples", type=Path, help="what any tool wrote: rows with task_id and completion or solution, and others"
+    )
     group.add_argument("--require_all_tasks", action="store_true", help="refuse samples that leave out a task")
     group.add_argument("--model", help="a directory or a hub name")
     group.add_argument("--adapter", type=Path, help="LoRA adapter on the model")
@@ -76,6 +80,7 @@ def _add_sandbox(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--workers", type=int, help="programs judged at once; none: one for each core")
     add_limit_options(group)
     group.add_argument("--cache", type=Path, help="file that keeps verdicts, so that no program is judged twice")
+    group.add_argument("--cache_limit_failures", action="store_true", help="keep time-outs and crashes in it as well")
     group.add_argument(
         "--max_unscored_share", type=float, default=0.1, help="stop when more can't be judged (default 0.1)"
     )
@@ -91,6 +96,8 @@ def _add_report(group: argparse._ArgumentGroup) -> None:
 def _check(args: argparse.Namespace) -> None:
     if (args.samples is None) == (args.model is None):
         raise ConfigError("name either --samples FILE or --model PATH")
+    if args.cache_limit_failures and args.cache is None:
+        raise ConfigError("--cache_limit_failures needs --cache FILE")
     if args.model is None and (args.adapter is not None or args.greedy):
         raise ConfigError("--adapter and --greedy need --model; a samples file is judged as it is")
     for name in ("workers", "num_samples", "max_completion_length"):

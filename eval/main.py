@@ -194,7 +194,16 @@ def _config(args: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for an evaluation to go on."""
     from rlcode.run_directory import OPERATIONAL
 
-    free = {*OPERATIONAL, "output_dir", "overwrite", "workers", "k", "samples", "require_all_tasks"}
+    free = {
+        *OPERATIONAL,
+        "output_dir",
+        "overwrite",
+        "workers",
+        "k",
+        "samples",
+        "require_all_tasks",
+        "cache_limit_failures",
+    }
     return {name: value for name, value in vars(args).items() if name not in free}
 
 
@@ -222,7 +231,10 @@ def _open_sandbox(args: argparse.Namespace) -> Iterator[Sandbox]:
     from sandbox.cache import open_cache
     from sandbox.pool import open_sandbox
 
-    with open_cache(args.cache) as cache, open_sandbox(args.sandbox, workers=args.workers, cache=cache) as sandbox:
+    with (
+        open_cache(args.cache, keep_limit_failures=args.cache_limit_failures) as cache,
+        open_sandbox(args.sandbox, workers=args.workers, cache=cache) as sandbox,
+    ):
         yield sandbox
         if cache is not None:
             print(cache.summary())

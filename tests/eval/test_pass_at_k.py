@@ -60,11 +60,14 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert mean_interval(values, seed=3) != mean_interval(values, seed=4)
 
 
-def test_the_interval_holds_the_true_mean_as_often_as_it_says() -> None:
+@pytest.mark.parametrize(("samples", "k"), [(10, 1), (20, 10)])
+def test_the_interval_holds_the_true_mean_as_often_as_it_says(samples: int, k: int) -> None:
+    """Problems whose chances are drawn from Beta(1/2, 1/2): pass@k of all such problems has a closed form."""
+    truth = 1 - math.gamma(k + 0.5) * math.gamma(0.5) / math.gamma(k + 1) / math.pi
     generator = np.random.default_rng(7)
-    trials, held = 200, 0
+    trials, held = 300, 0
     for trial in range(trials):
-        chances = generator.beta(0.5, 0.5, size=164)
-        interval = mean_interval([c / 10 for c in generator.binomial(10, chances)], seed=trial)
-        held += interval.low <= 0.5 <= interval.high
-    assert 0.90 <= held / trials <= 0.99
+        passed = generator.binomial(samples, generator.beta(0.5, 0.5, size=164))
+        interval = mean_interval([estimate_pass_at_k(samples, int(c), k) for c in passed], seed=trial)
+        held += interval.low <= truth <= interval.high
+    assert 0.93 <= held / trials <= 0.97

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from eval.main import main
 from rlcode.data import evalplus, humanevalplus, mbppplus
 from rlcode.data.evalplus import passed_base
-from rlcode.types import ErrorType, PartialLimits, Problem, Program, Verdict
+from rlcode.types import ErrorType, EvalReport, PartialLimits, Problem, Program, Verdict, from_json
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Job, Sandbox
 from tests.test_data_plus import ROW, file_of
@@ -192,3 +193,32 @@ def test_reference_solutions_of_humaneval_pass_in_the_form_of_humanevalplus(
 def test_what_base_and_plus_tests_cost_a_program_is_one_limit(sandbox: Sandbox, tmp_path: Path) -> None:
     (verdict,) = judge(sandbox, (plus(tmp_path), _ENDLESS), is_slow=True)
     assert verdict.error_type is ErrorType.TIMEOUT
+
+
+def test_the_report_has_the_base_tests_beside_all(sandbox: Sandbox, tmp_path: Path) -> None:
+    rows = [{**ROW, "task_id": f"Mbpp/{number}"} for number in (75, 413)]
+    right = ROW["canonical_solution"]
+    only_base = "def f(pairs, n):\n    return 2 if pairs else 3"
+    wrong = "def f(pairs, n):\n    return 3"
+    samples = [("75", right), ("75", only_base), ("75", wrong), ("MBPP/413", only_base), ("413", right), ("413", right)]
+    written = tmp_path / "samples.jsonl"
+    written.write_text("".join(json.dumps({"task_id": t, "solution": s}) + "\n" for t, s in samples), encoding="utf-8")
+    argv = ["--benchmark", "mbppplus", "--benchmark_file", file_of(tmp_path, *rows), "--samples", written]
+    assert (
+        main([*map(str, argv), "--k", "1", "3", "--sandbox", sandbox.backend, "--output_dir", str(tmp_path / "o")]) == 0
+    )
+    report = from_json(EvalReport, json.loads((tmp_path / "o" / "report.json").read_text(encoding="utf-8")))
+    assert {k: i.value for k, i in report.pass_at_k.items()} == {"1": pytest.approx(0.5), "3": 1.0}
+    assert {k: i.value for k, i in report.pass_at_k_base.items()} == {"1": pytest.approx(5 / 6), "3": 1.0}
+    verdicts = [
+        json.loads(line) for line in (tmp_path / "o" / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [(row["passed"], row["passed_base"]) for row in verdicts] == [
+        (True, True),
+        (False, True),
+        (False, False),
+        (False, True),
+        (True, True),
+        (True, True),
+    ]
+    assert "| pass@1 base | 83.3% |" in (tmp_path / "o" / "report.md").read_text(encoding="utf-8")
