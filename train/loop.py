@@ -72,7 +72,7 @@ def check_stages(args: LoopArguments) -> None:
         words = [*command_line({**args.options("rollout"), **placeholder})]
         (engines["rollout"],) = parse_config([RolloutArguments], words, prog="rollout")
     for method in args.methods:
-        words = command_line({**args.options(method), "output_dir": args.output_dir})
+        words = [*command_line({**args.options(method), "output_dir": args.output_dir})]
         done = subprocess.run(
             [sys.executable, "-m", "train.stage_check", method, *words], capture_output=True, text=True, check=False
         )
@@ -106,7 +106,8 @@ def _try(name: str, line: Sequence[str]) -> int:
 
 def trial_commands(args: LoopArguments) -> Iterator[tuple[str, list[str]]]:
     """The commands that try the stages, by name."""
-    problems = {"benchmark": args.benchmark, "benchmark_file": args.benchmark_file, "split": args.split}
+    names = ("benchmark", "benchmark_file", "split", "exclude")
+    problems = {name: getattr(args, name) for name in names}
     own = {"adapter": args.adapter, "output_dir": args.output_dir, "seed": args.seed}
     generate = [sys.executable, "-m", "train.dry_run"]
     if _draws(args):
