@@ -328,7 +328,7 @@ def pair_arguments(run: Path, steps: int) -> Any:
 
 
 def build_pool_of(arguments: Any) -> tuple[Any, Any]:
-    from train.dpo import build_pool
+    from train.pair_opening import build_pool
 
     return build_pool(arguments)
 
@@ -351,7 +351,7 @@ def our_dpo_trainer(
     clock: Clock, folder: Path, seed: int, model: str, arguments: Any, pool: Any, notebook: Any, steps: int
 ) -> Any:
     from train.arguments import PolicyArguments
-    from train.dpo import make_trainer
+    from train.pair_opening import make_trainer
 
     config = dpo_config(folder, seed, steps)
     (folder / "run").mkdir(exist_ok=True)

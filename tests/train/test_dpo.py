@@ -14,7 +14,8 @@ from trl import DPOConfig, ModelConfig
 from rlcode.cli import run_main
 from sampling.notebook import ErrorNotebook
 from train.arguments import PairArguments, PolicyArguments
-from train.dpo import build_pool, main, make_trainer, train_dpo
+from train.dpo import main, train_dpo
+from train.pair_opening import build_pool, make_trainer
 from train.pair_trainer import PairTrainer
 
 

@@ -26,9 +26,10 @@ from sandbox.pool import open_sandbox
 from tests.random_models import make_model
 from tests.train.test_policy_rollouts import ScriptedEngine
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
-from train.dpo import build_pool, make_trainer, train_dpo
+from train.dpo import train_dpo
 from train.export import export_merged
 from train.grpo import train_grpo
+from train.pair_opening import build_pool, make_trainer
 from train.pair_trainer import PairTrainer
 from train.policy import load_policy, save_adapter
 from train.policy_kinds import check_kind
