@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eval.evaluations import PASSED, Evaluation, Outcomes
 from eval.paired import holm
@@ -249,13 +248,3 @@ def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
         replace(one, figures=[replace(f, p_holm=by_place[f.name, place]) for f in one.figures])
         for place, one in enumerate(comparisons)
     ]
-
-
-def as_json(comparison: Comparison, points: float) -> dict[str, Any]:
-    """A JSON-ready comparison with the verdict on each figure in words; see `eval.comparison_words`."""
-    from dataclasses import asdict
-
-    from eval.comparison_words import verdict
-
-    said = {figure.name: verdict(comparison.other, figure, points) for figure in comparison.figures}
-    return {**asdict(comparison), "verdicts": said}

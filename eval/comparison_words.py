@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from eval.comparison import ChangedProblem, Comparison, Figure
@@ -43,6 +44,12 @@ def _signed(share: float) -> str:
 
 def _p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def as_json(comparison: Comparison, points: float) -> dict[str, Any]:
+    """A JSON-ready comparison, with the verdict on each figure in words."""
+    said = {figure.name: verdict(comparison.other, figure, points) for figure in comparison.figures}
+    return {**asdict(comparison), "verdicts": said}
 
 
 def figure_row(figure: Figure) -> tuple[str, ...]:

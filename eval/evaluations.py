@@ -102,7 +102,8 @@ def _report(file: Path) -> dict[str, Any]:
         report = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} can't be read: {error}") from error
-    if not isinstance(report, dict) or not isinstance(report.get("pass_at_k", {}), dict):
+    given = report.get("pass_at_k", {}) if isinstance(report, dict) else None
+    if not isinstance(given, dict) or not all(k.isdecimal() for k in given):
         raise DataError(f"{file} is no report of `rlcode eval`")
     return report
 

@@ -26,8 +26,8 @@ def main(argv: list[str]) -> int:
         InputError: the evaluations can't be read or compared.
     """
     args = _parse(argv)
-    from eval.comparison import as_json, compare
-    from eval.comparison_words import markdown, print_comparison
+    from eval.comparison import compare
+    from eval.comparison_words import as_json, markdown, print_comparison
     from eval.evaluations import read_evaluation
     from rlcode.run_directory import write_atomically, write_json
 

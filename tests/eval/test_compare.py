@@ -127,6 +127,22 @@ def test_sampled_problems_are_listed_the_most_extreme_first(evaluation: Write) -
     ]
 
 
+def test_greedy_answers_are_compared_beside_the_samples_where_both_have_them(evaluation: Write) -> None:
+    folders = []
+    for name, passed in (("a", [False] * 8 + [True] * 2), ("b", [True] * 10)):
+        folder = evaluation(name, {f"T/{n}": ["passed", "type"] for n in range(10)})
+        rows = verdict_rows(greedy(passed))
+        (folder / "greedy_verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        folders.append(folder)
+    (comparison,) = compared(*folders)
+    by_name = {figure.name: figure for figure in comparison.figures}
+    assert (by_name["greedy"].baseline, by_name["greedy"].other) == (0.2, 1.0)
+    assert by_name["greedy"].difference.p == pytest.approx(2 / 2**8)
+    assert by_name["pass@1"].difference.num_different == 0
+    (folders[1] / "greedy_verdicts.jsonl").unlink()
+    assert [figure.name for figure in compared(*folders)[0].figures] == ["pass@1"]
+
+
 def test_error_types_that_went_away_and_came_are_told(evaluation: Write, capsys: pytest.CaptureFixture[str]) -> None:
     before = evaluation("a", {f"T/{n}": ["syntax", "wrong_answer"] for n in range(40)})
     after = evaluation("b", {f"T/{n}": ["timeout", "wrong_answer"] for n in range(40)})
@@ -231,6 +247,14 @@ def test_a_sample_that_is_there_twice_and_a_file_of_another_format_are_named(tmp
     with pytest.raises(DataError, match="line 1: a verdict has"):
         read_evaluation(tmp_path)
     assert run("eval.commands.compare", [str(tmp_path / "nowhere"), str(file)]) == 2
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"pass_at_k": 1}', '{"pass_at_k": {"one": {}}}'])
+def test_a_report_of_another_format_is_told(evaluation: Write, text: str) -> None:
+    folder = evaluation("a", greedy([True]))
+    (folder / "report.json").write_text(text)
+    with pytest.raises(DataError, match=r"report\.json (is no report|can't be read)"):
+        read_evaluation(folder)
 
 
 def test_one_evaluation_alone_is_refused(evaluation: Write, capsys: pytest.CaptureFixture[str]) -> None:

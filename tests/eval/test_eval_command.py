@@ -78,6 +78,18 @@ def test_a_samples_file_becomes_a_report(command: Command, sandbox: ScriptedSand
     assert sandbox.closed
 
 
+def test_excluded_tasks_are_left_out_and_the_report_says_so(
+    command: Command, sandbox: ScriptedSandbox, lines: Lines, tmp_path: Path
+) -> None:
+    exclude = tmp_path / "exclude.txt"
+    exclude.write_text("# spoilt\nT/1\n")
+    samples = lines("samples.jsonl", *samples_of(t0=[PASS], t2=[FAIL]))
+    assert command("--samples", samples, "--exclude", exclude) == 0
+    report = command.report()
+    assert (report.num_tasks, report.pass_at_k["1"].value, report.tasks_without_samples) == (2, 0.5, ())
+    assert report.data["exclude"] == str(exclude)
+
+
 def test_verdicts_are_rows_in_the_order_of_the_samples(
     command: Command, sandbox: ScriptedSandbox, lines: Lines
 ) -> None:

@@ -144,6 +144,13 @@ def test_each_stage_starts_from_the_last_adapter_and_knows_what_was_seen(make_lo
     assert len({stages.option(f"{name}/validation", "seed") for name in ("start", "round-01", "round-02")}) == 1
 
 
+def test_excluded_problems_are_in_no_round(make_loop: Any, tmp_path: Path) -> None:
+    (tmp_path / "exclude.txt").write_text("t/0\nt/7\n")
+    make_loop(Stages([0.1, 0.2]), rounds=1, exclude=str(tmp_path / "exclude.txt")).run()
+    of_round = jsonl.load(tmp_path / "run/round-01/problems.jsonl", None)
+    assert {problem.task_id for problem in of_round} == {f"t/{n}" for n in (1, 2, 3, 4, 5, 6, 8, 9)}
+
+
 def test_what_nobody_took_down_is_taken_down_by_the_loop(make_loop: Any, tmp_path: Path) -> None:
     make_loop(Stages([0.1, 0.2]), rounds=1, methods=["rft"]).run()
     assert (tmp_path / "run/round-01/notebook.json").exists()

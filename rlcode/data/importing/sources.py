@@ -87,6 +87,7 @@ def _dataset_rows(name: str, config: str | None, split: str | None) -> Rows:
 
 def _loaded(name: str, config: str | None, split: str) -> Any:
     from datasets import load_dataset, load_from_disk
+    from httpx import HTTPError
 
     path = Path(name)
     try:
@@ -94,7 +95,7 @@ def _loaded(name: str, config: str | None, split: str) -> Any:
             data = load_from_disk(name)
         else:
             data = load_dataset(name, config)
-    except (OSError, ValueError, RuntimeError) as error:  # all that `datasets` raises derives from one of these
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:  # of `datasets` and of the hub's client
         raise InputError(f"the data set {name} can't be loaded: {error}") from error
     if not hasattr(data, "keys"):
         return data
