@@ -26,7 +26,8 @@ A field that is left away has its default; only `task_id`, `prompt` and `tests` 
 `difficulty`          as the data set names it: reports give figures for each
 `tags`                a list of words; reports give figures for each
 `prompt_asks`         the prompt says by itself how to answer: nothing is added to it
-`base_tests`          so many of the tests, from the first, are those of a set that this one extends
+`base_tests`          so many of the tests, from the first, are those of a set that this one extends; all others are of
+                      the kind `check`, and each of their asserts begins with `assert candidate(`
 """
 
 from __future__ import annotations
