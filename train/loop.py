@@ -72,7 +72,7 @@ def check_stages(args: LoopArguments) -> None:
         words = [*command_line({**args.options("rollout"), **placeholder})]
         (engines["rollout"],) = parse_config([RolloutArguments], words, prog="rollout")
     for method in args.methods:
-        words = command_line({**args.options(method), "output_dir": args.output_dir})
+        words = [*command_line({**args.options(method), "output_dir": args.output_dir})]
         done = subprocess.run(
             [sys.executable, "-m", "train.stage_check", method, *words], capture_output=True, text=True, check=False
         )
