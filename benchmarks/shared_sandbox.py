@@ -20,10 +20,11 @@ from contextlib import ExitStack
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from benchmarks.queued_jobs import InstantWorker, _jobs
 from rlcode.data.registry import load_problems
 from rlcode.types import Limits, Program
-from sandbox.pool import open_sandbox, usable_cores
-from sandbox.protocol import Job
+from sandbox.pool import WorkerPool, open_sandbox, usable_cores
+from sandbox.protocol import Job, Sandbox
 from sandbox.service import SandboxClient, SandboxService
 
 SHARES = {"evenly": 0.5, "unevenly": 0.9}
@@ -75,6 +76,22 @@ def _judge(number: int, jobs: Sequence[Job], backend: str, addresses, ready: Bar
         assert sum(verdict.passed for verdict in verdicts) == len(jobs)
 
 
+def cpu_of_a_job(jobs: int = 5_000) -> tuple[float, float]:
+    """CPU microseconds for a job that workers answer at once: of the pool alone, and with service and client."""
+
+    def of(sandbox: Sandbox) -> float:
+        begun = time.process_time()
+        list(sandbox.judge(_jobs(jobs)))
+        return (time.process_time() - begun) / jobs * 1e6
+
+    with (
+        WorkerPool(lambda limits: InstantWorker(), 2, backend="instant") as pool,
+        SandboxService(pool) as service,
+        SandboxClient(service.address) as client,
+    ):
+        return of(pool), of(client)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with HumanEval.jsonl.gz")
@@ -83,6 +100,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     jobs, figures = jobs_from(arguments.data), {}
+    alone, served = cpu_of_a_job()
+    print(f"the host pays {alone:.0f} us of CPU for a job, {served:.0f} us for one that comes from a client")
     for name, share in SHARES.items():
         rows = []
         for _ in range(arguments.rounds):

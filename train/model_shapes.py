@@ -159,11 +159,9 @@ class ModelShape:
             ConfigError: a target is no linear map of a layer.
         """
         linears = self.all_linears()
-        known = {linear.name for linear in linears}
-        if unknown := set(targets or ()) - known:
-            raise ConfigError(
-                f"lora_target_modules: {', '.join(sorted(unknown))} unknown; known: {', '.join(sorted(known))}"
-            )
+        known = dict.fromkeys(linear.name for linear in linears)  # in their order
+        if unknown := set(targets or ()) - known.keys():
+            raise ConfigError(f"lora_target_modules: {', '.join(sorted(unknown))} unknown; known: {', '.join(known)}")
         return rank * sum(one.count * (one.inputs + one.outputs) for one in linears if one.name in (targets or known))
 
     def all_linears(self) -> tuple[Linear, ...]:

@@ -153,6 +153,15 @@ def test_no_server_is_an_error_that_names_the_url_and_the_command(random_model: 
         VllmServerEngine(str(random_model), settings())
 
 
+def test_a_server_that_takes_connections_and_answers_nothing_is_given_up_in_the_time_allowed(random_model: Path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # the kernel takes the connections
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(EngineError, match=rf"{url} did not answer for 1 s \(ReadTimeout.*rlcode serve --model"):
+            VllmServerEngine(str(random_model), replace(settings(url, wait_s=1), server_timeout_s=1))
+
+
 @pytest.fixture
 def answers(
     vllm_server: Server, monkeypatch: pytest.MonkeyPatch
