@@ -94,7 +94,7 @@ def test_the_file_for_accelerate_says_how_the_model_is_shared(tmp_path: Path):
 
 
 def test_grpo_on_several_gpus_is_told_of_servers(tmp_path: Path):
-    assert any("vllm-server" in note for note in plan(tmp_path, "grpo.yaml", "--gpus", 4)["notes"])
+    assert any("a server on each GPU" in note for note in plan(tmp_path, "grpo.yaml", "--gpus", 4)["notes"])
 
 
 def test_groups_are_counted_over_all_processes_and_torn_ones_refused(tmp_path: Path):
