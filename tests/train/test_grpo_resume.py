@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = Path(sys.executable).with_name("accelerate")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
 STEPS, GROUPS, GENERATIONS = 4, 4, 8
+PAIRS = [("transformers", "zero1"), ("transformers", "zero3"), ("vllm", "zero2")]
+if "RLCODE_ALL_LAUNCHES" in os.environ:
+    PAIRS = [(engine, processes) for engine in ("transformers", "vllm") for processes in ("zero1", "zero2", "zero3")]
 
 
 def command(processes: str, quickstart: Path, engine: str, output_dir: Path) -> list[str]:
@@ -67,7 +70,7 @@ def weights(run_directory: Path) -> dict:
     return load_file(run_directory / "adapter" / "adapter_model.safetensors")
 
 
-@pytest.fixture(scope="module", params=["transformers", "vllm"])
+@pytest.fixture(scope="module")
 def undisturbed(request, tmp_path_factory, quickstart_run: Path) -> tuple[str, Path]:
     """An engine and the run of one process with it."""
     output_dir = tmp_path_factory.mktemp(request.param) / "whole"
@@ -75,7 +78,7 @@ def undisturbed(request, tmp_path_factory, quickstart_run: Path) -> tuple[str, P
     return request.param, output_dir
 
 
-@pytest.mark.parametrize("processes", ["zero1", "zero2", "zero3"])
+@pytest.mark.parametrize(("undisturbed", "processes"), PAIRS, indirect=["undisturbed"])
 def test_a_killed_run_of_two_processes_draws_what_one_undisturbed_process_does(
     tmp_path: Path, quickstart_run: Path, undisturbed: tuple[str, Path], processes: str
 ):
