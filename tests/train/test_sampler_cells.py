@@ -54,7 +54,8 @@ def test_arms_of_a_seed_share_the_first_completions_and_then_go_their_ways(works
     first, second = uniform.rounds[0], other.rounds[0]
     assert (first.passed, first.error_rates) == (second.passed, second.error_rates)
     assert first.drawn != second.drawn
-    assert uniform.rounds[1].error_rates != other.rounds[1].error_rates
+    # few completions: their errors may be as many of each type by chance
+    assert uniform.rounds[1].generated_tokens != other.rounds[1].generated_tokens
 
 
 def test_another_draw_of_the_same_rule_trains_on_other_pairs(workshop: Workshop, uniform: Result):

@@ -58,7 +58,7 @@ def test_trl_generates_and_our_reward_judges(tmp_path: Path, quickstart_run: Pat
             list(rows["prompt"]), list(rows["completion"]), task_id=[task_ids[prompt] for prompt in rows["prompt"]]
         )
         reward.close()
-    assert list(rows["correctness"]) == said
+    assert list(rows["composite"]) == said
     assert set(said) == {0.0, 1.0}
     assert json.loads((adapter / "rlcode_adapter.json").read_text())["policy_version"] == 2
     assert not list(tmp_path.glob("rollouts*")), "TRL's completions are not stored as rollouts"
