@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def in_new_process(measure: Callable[..., Any], *arguments: Any) -> Any:
     """A process seldom gives memory back, and keeps the threads that a library made."""
-    with multiprocessing.get_context("spawn").Pool(1) as process:
-        return process.apply(measure, arguments)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(measure, *arguments).result()
 
 
 # Streaming.

@@ -159,10 +159,13 @@ def test_when_the_sandbox_is_closed_whoever_waits_is_told() -> None:
         client.submit(job("first"))
         assert eventually(lambda: blocking.judged == ["first"])
         queued = client.submit(job("second"))
+        closing = threading.Thread(target=sandbox.close)
+        closing.start()
+        assert eventually(lambda: sandbox._is_closed)
         blocking.release.set()
-        sandbox.close()
         with pytest.raises((CancelledError, SandboxError)):
             queued.result(30)
+        closing.join()
         late = client.submit(job("third"))
         with pytest.raises(SandboxError, match="closed"):
             late.result(30)
