@@ -38,10 +38,10 @@ def main(argv: list[str]) -> int:
     """
     args = parse_arguments(argv)
     from eval.report import check_output_dir, print_report
-    from rlcode.data.registry import load_problems
+    from rlcode.data.registry import problems_from
 
     check_output_dir(args.output_dir, args.overwrite)
-    problems = load_problems(args.benchmark, args.benchmark_file, args.split, args.exclude)
+    problems = problems_from(args)
     report = evaluate_file(args, problems) if args.samples else evaluate_model(args, problems)
     print_report(report)
     print(f"report and verdicts are in {args.output_dir}")

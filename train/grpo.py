@@ -33,7 +33,7 @@ def _trl_configs() -> Sequence[type]:
 
 
 def main(argv: list[str]) -> int:
-    from rlcode.data.registry import load_problems
+    from rlcode.data.registry import problems_from
 
     end_with_launcher()
     args, model_args, training_args = parse_config(
@@ -43,11 +43,8 @@ def main(argv: list[str]) -> int:
         from train.dry_run import dry_run
 
         return dry_run("grpo", args, args, model_args, training_args)
-    file = Path(args.benchmark_file) if args.benchmark_file else None
-    exclude = Path(args.exclude) if args.exclude else None
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
-        problems = load_problems(args.benchmark, file, args.split, exclude)
-        adapter = train_grpo(args, model_args, training_args, problems)
+        adapter = train_grpo(args, model_args, training_args, problems_from(args))
     if os.environ.get("RANK", "0") == "0":
         print(f"GRPO: {adapter.name} in {adapter}")
     return 0

@@ -187,11 +187,9 @@ class Loop:
         return path
 
     def _all_problems(self) -> list[Problem]:
-        from rlcode.data.registry import load_problems
+        from rlcode.data.registry import problems_from
 
-        file = Path(self.args.benchmark_file) if self.args.benchmark_file else None
-        exclude = Path(self.args.exclude) if self.args.exclude else None
-        return load_problems(self.args.benchmark, file, self.args.split, exclude)
+        return problems_from(self.args)
 
     def _roll_out(self, name: str, number: int, policy: Policy, problems: Path) -> Path:
         output = self.directory / name / "rollouts"

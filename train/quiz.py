@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from rlcode.data.registry import load_problems
+from rlcode.data.registry import problems_from
 from rlcode.extraction_worker import Extractor
 from rlcode.limits import limits_from
 from rlcode.prompts import PromptFormat, opened_thinking
@@ -208,9 +208,7 @@ def add_quiz(
     Raises:
         InputError: the validation problems can't be loaded.
     """
-    file = Path(args.quiz_benchmark_file) if args.quiz_benchmark_file else None
-    exclude = Path(args.quiz_exclude) if args.quiz_exclude else None
-    problems = load_problems(args.quiz_benchmark, file, args.quiz_split, exclude)
+    problems = problems_from(args, "quiz_")
     is_first, run = trainer.accelerator.is_main_process, Path(trainer.args.output_dir)
     if engine is None and (is_first or args.engine == "transformers"):
         engine = open_training_engine(args, model_args, trainer.processing_class, run, stack, by_all=False)

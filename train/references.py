@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
-from rlcode.data.registry import load_problems
+from rlcode.data.registry import problems_from
 from rlcode.errors import DataError, InputError
 from rlcode.extraction_worker import Extractor
 from rlcode.limits import limits_from
@@ -47,8 +47,7 @@ def reference_examples(
         DataError: no reference solution is left.
         SandboxError: too many could not be judged.
     """
-    exclude = _path(args.exclude)
-    problems = load_problems(str(args.benchmark or "jsonl"), _path(args.benchmark_file), args.split, exclude)
+    problems = problems_from(args)
     prompts = PromptFormat.from_arguments(args).for_model(tokenizer)
     _require_answerable(prompts, tokenizer)
     examples, outcomes = _render(problems, prompts, tokenizer, training_args.max_length)
@@ -71,10 +70,6 @@ def reference_examples(
     if training_args.process_index == 0:
         write_json_lines(record, ({"task_id": name, "outcome": outcome} for name, outcome in outcomes.items()))
     return ExampleSet(write_examples(folder / "examples.arrow", taken), 0, summary)
-
-
-def _path(file: str | None) -> Path | None:
-    return Path(file) if file else None
 
 
 def _known(record: Path) -> dict[str, str]:

@@ -42,10 +42,10 @@ def main(argv: list[str]) -> int:
     args = _parse(argv)
     from eval.validation.findings import in_order, spoilt
     from eval.validation.static import static_findings
-    from rlcode.data.registry import load_named, load_problems
+    from rlcode.data.registry import load_named, problems_from
 
     _check_output_dir(args.output_dir, args.overwrite)
-    problems = load_problems(args.benchmark, args.benchmark_file, args.split, args.exclude)
+    problems = problems_from(args)
     against = {name.partition("=")[0]: load_named(name) for name in args.against}
     if args.references:
         problems = with_references(problems, args.benchmark, load_named(args.references))

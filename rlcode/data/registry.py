@@ -55,6 +55,18 @@ def load_problems(
     return without_excluded(problems, exclude, lambda task_id: task_names(benchmark, task_id)) if exclude else problems
 
 
+def problems_from(args: Any, prefix: str = "") -> list[Problem]:
+    """The problems that the fields `benchmark`, `benchmark_file`, `split` and `exclude` of a configuration name, each
+    with `prefix` before it. Without a benchmark they are `jsonl`.
+
+    Raises:
+        InputError, DataError: see `load_problems`.
+    """
+    names = ("benchmark", "benchmark_file", "split", "exclude")
+    benchmark, file, split, exclude = (getattr(args, prefix + name) for name in names)
+    return load_problems(benchmark or "jsonl", Path(file) if file else None, split, Path(exclude) if exclude else None)
+
+
 def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:
     """Every name under which a samples file may speak of the task, the project's own first.
 

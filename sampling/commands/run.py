@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlcode.config import parse_config
-from rlcode.data.registry import load_problems
+from rlcode.data.registry import problems_from
 from rlcode.errors import ConfigError
 from rlcode.limits import limits_from
 from rlcode.prompts import PromptFormat, opened_thinking
@@ -38,8 +38,7 @@ def main(argv: list[str]) -> int:
     (args,) = parse_config([RolloutArguments], argv, prog="rlcode rollout")
     if not args.model or not args.output_dir:
         raise ConfigError("rlcode rollout needs --model and --output_dir")
-    file = Path(args.benchmark_file) if args.benchmark_file else None
-    problems = load_problems(args.benchmark, file, args.split, Path(args.exclude) if args.exclude else None)
+    problems = problems_from(args)
     config = {key: value for key, value in asdict(args).items() if key not in ("output_dir", *OPERATIONAL)}
     output_dir, tally, stopping = Path(args.output_dir), Tally(len(problems) * args.num_generations), Stopping()
     with RunDirectory(output_dir, "rollout", config) as run_directory:
