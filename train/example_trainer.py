@@ -8,15 +8,12 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from trl import SFTTrainer
 
-from train.checkpoints import WholeCheckpoints
 from train.data_order import ExampleSampler, check_data_order, require_values
-from train.finite import FiniteSteps
 from train.pair_sampler import StepPlan
-from train.policy_kinds import KeepsAdapter
-from train.stopwatch import TimedTrainer
+from train.run_trainer import RunTrainer
 
 
-class ExampleTrainer(TimedTrainer, FiniteSteps, WholeCheckpoints, KeepsAdapter, SFTTrainer):
+class ExampleTrainer(RunTrainer, SFTTrainer):
     """Differs from `SFTTrainer` in its checkpoints, in the order of the data, and in what it does to it: nothing.
     `examples` has the columns `input_ids` and `labels` as they are trained on (TRL would cut what is longer than
     `max_length`).

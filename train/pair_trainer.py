@@ -13,19 +13,16 @@ from rlcode.errors import ConfigError
 from sampling.notebook import ErrorNotebook
 from sampling.snapshots import Snapshot, SnapshotHistory
 from train.best_adapter import BestAdapter
-from train.checkpoints import WholeCheckpoints
 from train.data_order import check_data_order
 from train.draw_log import DrawLog
-from train.finite import FiniteSteps
 from train.pair_sampler import DrawCollator, PairDataset, PairSampler
-from train.policy_kinds import KeepsAdapter
-from train.stopwatch import TimedTrainer
+from train.run_trainer import RunTrainer
 
 SNAPSHOTS = "snapshots"
 """Where a checkpoint has the snapshots that were announced before it, and the best adapter."""
 
 
-class PairTrainer(TimedTrainer, FiniteSteps, WholeCheckpoints, KeepsAdapter, DPOTrainer):
+class PairTrainer(RunTrainer, DPOTrainer):
     """Differs from `DPOTrainer` in where its pairs come from: `sampler` draws them, and they are token ids as they were
     sampled (TRL would tokenise the text again and end every completion with EOS, also one that was cut off).
 

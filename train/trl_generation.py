@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from datasets import Dataset
-from trl import GRPOTrainer
 
 from rewards.composite import CompositeReward
 from rlcode.errors import ConfigError
@@ -26,11 +25,8 @@ from sampling.arguments import EngineArguments
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
 from train.arguments import GrpoArguments
-from train.checkpoints import WholeCheckpoints
-from train.finite import FiniteSteps
-from train.policy_kinds import KeepsAdapter
 from train.policy_sync import open_training_sandbox
-from train.stopwatch import TimedTrainer
+from train.run_trainer import GrpoTrainer
 
 _OURS_ALONE = (
     *("exploration", "error_type_power", "notebook", "group_band", "max_refills", "held_back_tests"),
@@ -93,21 +89,13 @@ class WatchedReward(CompositeReward):
         return rewards
 
 
-class TrlTrainer(TimedTrainer, FiniteSteps, WholeCheckpoints, KeepsAdapter, GRPOTrainer):
-    """Differs from `GRPOTrainer` in its checkpoints, and in that it logs its seconds."""
-
-    def may_stop_here(self) -> bool:
-        """Not while some of the completions that were drawn are still to be trained on: they are not saved."""
-        return bool(self._step % (self.args.steps_per_generation * self.num_iterations) == 0)
-
-
 def open_trl_trainer(
     args: GrpoArguments,
     problems: Sequence[Problem],
     sandbox: Sandbox | None,
     stack: ExitStack,
     common: dict[str, Any],
-) -> TrlTrainer:
+) -> GrpoTrainer:
     """TRL's trainer, which generates by itself; `common` are its arguments for the policy. What is opened here is
     closed by `stack`."""
     training_args = common["args"]
@@ -118,7 +106,7 @@ def open_trl_trainer(
         kwargs = training_args.chat_template_kwargs or {}
         training_args.chat_template_kwargs = {**kwargs, "enable_thinking": args.enable_thinking}
     rows = prompt_rows(problems, PromptFormat.from_arguments(args).for_model(common["processing_class"]))
-    return TrlTrainer(**common, reward_funcs=[reward], train_dataset=Dataset.from_list(rows))
+    return GrpoTrainer(**common, reward_funcs=[reward], train_dataset=Dataset.from_list(rows))
 
 
 def prompt_rows(problems: Sequence[Problem], prompts: PromptFormat) -> list[dict[str, Any]]:
