@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import TrainerCallback, TrainerState
+from transformers import TrainerCallback
 from trl import DPOConfig, ModelConfig
 
 from rlcode.cli import run_main
 from sampling.notebook import ErrorNotebook
+from tests.train.killed import Killed
 from train.arguments import PairArguments, PolicyArguments
 from train.dpo import main, train_dpo
 from train.pair_opening import build_pool, make_trainer
@@ -132,14 +133,6 @@ def test_a_round_writes_adapter_notebook_and_draws(tmp_path: Path, random_model:
     assert metadata["policy_version"] == 3  # the base is 0, the start of the run 1, and each step adds one
 
 
-class Killed(TrainerCallback):
-    """Ends the run after its third step."""
-
-    def on_step_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
-        if state.global_step == 3:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("reference", ["previous_round", "base"])
 def test_a_run_on_an_adapter_goes_on_with_the_weights_of_its_checkpoint(
     tmp_path: Path, random_model: Path, random_adapter: Path, judged_rollouts: Path, reference: str
@@ -157,7 +150,7 @@ def test_a_run_on_an_adapter_goes_on_with_the_weights_of_its_checkpoint(
         return load_file(adapter / "adapter_model.safetensors")
 
     with pytest.raises(KeyboardInterrupt):
-        train("killed", Killed())
+        train("killed", Killed(3))
     whole, resumed = train("whole"), train("killed")
     start = load_file(random_adapter / "adapter_model.safetensors")
     assert max((whole[name] - resumed[name]).abs().max().item() for name in whole) < 1e-6

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, TrainerCallback, TrainerState
+from transformers import AutoModelForCausalLM
 from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
 from rlcode.errors import ConfigError, InputError, PolicyMismatchError
@@ -24,6 +24,7 @@ from sampling.engine import Engine, EngineSettings, open_engine
 from sampling.identity import mean_gap, read_record
 from sandbox.pool import open_sandbox
 from tests.random_models import make_model
+from tests.train.killed import Killed
 from tests.train.test_policy_rollouts import ScriptedEngine
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
 from train.dpo import train_dpo
@@ -162,21 +163,13 @@ def test_another_adapter_of_a_quantised_base_is_found_out(
         engine.load_adapter(9, tmp_path / "other")
 
 
-class Killed(TrainerCallback):
-    """Ends the run when its second step begins to be the third."""
-
-    def on_step_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
-        if state.global_step == 2:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("kind", ["dora", "full"])
 def test_a_killed_run_ends_where_the_undisturbed_one_does(
     tmp_path: Path, trained: dict[str, Path], random_model: Path, judged_rollouts: Path, kind: str
 ):
     saved = {"save_strategy": "steps", "save_steps": 1}
     with pytest.raises(KeyboardInterrupt):
-        dpo(tmp_path, kind, random_model, judged_rollouts, callbacks=(Killed(),), **saved)
+        dpo(tmp_path, kind, random_model, judged_rollouts, callbacks=(Killed(2),), **saved)
     resumed = dpo(tmp_path, kind, random_model, judged_rollouts, **saved)
     assert resumed.name == ("model" if kind == "full" else "adapter")
     assert largest_gap(weights(trained[kind]), weights(resumed)) < 1e-6

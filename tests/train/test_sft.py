@@ -19,7 +19,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerState
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import ModelConfig, SFTConfig
 
 from rlcode import few_shot
@@ -38,6 +38,7 @@ from sampling.store import read_rollouts, write_rollouts
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Sandbox
 from tests.tokenizers import CHATML, THINKING, make_tokenizer
+from tests.train.killed import Killed
 from train.arguments import PolicyArguments, SftArguments
 from train.checkpoints import WHOLE
 from train.data_order import ExampleSampler
@@ -429,14 +430,6 @@ def sampler_at(epoch: int, seed: int = 0) -> ExampleSampler:
     return sampler
 
 
-class Killed(TrainerCallback):
-    """Ends the run after its seventh step, in the second epoch."""
-
-    def on_step_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
-        if state.global_step == 7:
-            raise KeyboardInterrupt
-
-
 def largest_gap(one: Path, two: Path) -> float:
     first, second = (load_file(path / "adapter_model.safetensors") for path in (one, two))
     return max((first[name] - second[name]).abs().max().item() for name in first)
@@ -466,7 +459,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_examples_and_weights_that_it_ha
     expected = trained.copy()
     trained.clear()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", random_model, judged_rollouts, None, Killed(), **EPOCHS)
+        run(tmp_path / "killed", random_model, judged_rollouts, None, Killed(7), **EPOCHS)
     assert trained == expected[:7]
     trained.clear()
     adapter = run(tmp_path / "killed", random_model, judged_rollouts, **EPOCHS)
@@ -478,7 +471,7 @@ def test_a_run_does_not_go_on_with_other_examples(tmp_path: Path, random_model: 
     rollouts = tmp_path / "rollouts.jsonl"
     rollouts.write_bytes(judged_rollouts.read_bytes())
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "out", random_model, rollouts, None, Killed(), **EPOCHS)
+        run(tmp_path / "out", random_model, rollouts, None, Killed(7), **EPOCHS)
     rollouts.write_bytes(b"".join(judged_rollouts.read_bytes().splitlines(keepends=True)[:20]))
     with pytest.raises(DataError, match="not those that this run began with"):
         run(tmp_path / "out", random_model, rollouts, **EPOCHS)
