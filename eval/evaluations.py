@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlcode.data.lines import read_json_lines
 from rlcode.errors import DataError, InputError
+from rlcode.run_directory import flat_keys
 
 PASSED = "passed"
 FAILED = "failed"
@@ -42,7 +43,7 @@ class Evaluation:
         data = {key: value for key, value in self.report.get("data", {}).items() if key not in _MAY_DIFFER}
         policy = self.report.get("policy", {})
         sampling = {key: policy[key] for key in _SAMPLING if key in policy}
-        return {**settings, **dict(_flat(data)), **sampling}
+        return {**settings, **flat_keys(data), **sampling}
 
     @property
     def ks(self) -> list[int]:
@@ -106,12 +107,3 @@ def _report(file: Path) -> dict[str, Any]:
     if not isinstance(given, dict) or not all(k.isdecimal() for k in given):
         raise DataError(f"{file} is no report of `rlcode eval`")
     return report
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested keys as one: `limits.time_s`."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

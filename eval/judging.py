@@ -61,12 +61,6 @@ def _answer(sample: Sample, problem: Problem) -> Answer | Submission:
     return Answer(sample.text, problem, sample.cut_off)
 
 
-def in_order(judged: Iterable[Judged], keys: Iterable[tuple[str, int]]) -> list[Judged]:
-    """What was judged, in the order of `keys`: the task and the index of each sample."""
-    by_key = {(item.sample.task_id, item.sample.index): item for item in judged}
-    return [by_key[key] for key in keys]
-
-
 def checked(judged: Iterable[Judged], total: int, max_unscored_share: float) -> Iterator[Judged]:
     """Hand the stream on, and stop it when more than the given share of `total` samples could not be judged.
 

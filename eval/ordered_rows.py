@@ -7,9 +7,10 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from rlcode.run_directory import replacing
 
 _ABSENT = -1
 
@@ -34,7 +35,7 @@ class OrderedRows:
 
     def write(self, path: Path) -> None:
         """Write the rows to `path` in the order of their places, whole or not at all."""
-        with _replacing(path) as handle:
+        with replacing(path) as handle:
             for line in self._lines():
                 handle.write(line)
 
@@ -47,19 +48,3 @@ class OrderedRows:
             if start != _ABSENT:
                 self._file.seek(start)
                 yield self._file.readline()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
-    """A file beside `path` that takes its place in the end."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -16,10 +16,10 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rlcode.errors import RlcodeError, RunDirectoryError
 
@@ -46,10 +46,17 @@ _PACKAGES = ("rlcode", "torch", "transformers", "trl", "peft", "vllm", "deepspee
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that a reader or a crash sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside `path` to write to, which takes its place in the end, whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
@@ -131,7 +138,7 @@ class RunDirectory:
         if "made_with" not in record:
             self._write({**record, "made_with": made_with})
             return
-        if differences := _differences(_flat(record["made_with"]), _flat(made_with)):
+        if differences := _differences(flat_keys(record["made_with"]), flat_keys(made_with)):
             raise RunDirectoryError(
                 f"{self.path} was made with something else than what bears the same name now; restore it or choose "
                 "another directory: " + "; ".join(differences)
@@ -240,11 +247,11 @@ def _take_lock(path: Path) -> Any:
     return lock
 
 
-def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_keys(record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys as one: `sandbox.image_digest`."""
     flat: dict[str, Any] = {}
     for key, value in record.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= flat_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 

@@ -135,6 +135,11 @@ def adapter_version(adapter: Path) -> int:
     return int(read_metadata(adapter).get("policy_version", 1))
 
 
+def start_version(adapter: str | None) -> int:
+    """The policy version of what training starts from; 0, the base's, without an adapter."""
+    return adapter_version(Path(adapter)) if adapter else 0
+
+
 def read_metadata(adapter: Path) -> dict[str, Any]:
     """What we wrote beside an adapter when it was saved; empty for one from elsewhere.
 

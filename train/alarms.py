@@ -93,6 +93,11 @@ def shift(entries: Sequence[Entry], value: Callable[[Entry], float], window: int
     return Shift(before, now, (now - before) / max(error, 1e-12))
 
 
+def metric_shift(history: MetricHistory, name: str, window: int) -> Shift | None:
+    """That of a metric as it was logged."""
+    return shift(history.having(name), lambda entry: entry[name], window)
+
+
 def quiz_shift(entries: Sequence[Entry], value: Callable[[Entry], float]) -> Shift | None:
     """The last quiz against the first one; `value` is a share of its scored answers. `z` is that of two independent
     samples, of one pooled share."""
@@ -162,7 +167,7 @@ class EntropyCollapse:
     z: float = 5.0
 
     def check(self, history: MetricHistory) -> Finding | None:
-        found = shift(history.having("entropy"), lambda entry: entry["entropy"], self.window)
+        found = metric_shift(history, "entropy", self.window)
         if found is None or found.now >= self.share * found.before or found.z > -self.z:
             return None
         return Finding(
@@ -215,20 +220,19 @@ class RewardWithoutSuccess:
     quiz_z: float = 3.0
 
     def check(self, history: MetricHistory) -> Finding | None:
-        up = next(filter(None, (self._shift(history, name) for name in ("reward", "rewards/margins"))), None)
+        up = next(
+            filter(None, (metric_shift(history, name, self.window) for name in ("reward", "rewards/margins"))), None
+        )
         if up is None or up.z < self.z:
             return None
         for name in ("held_back/pass_rate_all", "reward/correctness"):
-            down = self._shift(history, name)
+            down = metric_shift(history, name, self.window)
             if down is not None and -down.z >= self.z and -down.change >= self.drop:
                 return self._finding(up, down, name)
         quiz = quiz_shift(history.having("quiz/samples"), lambda entry: entry["quiz/pass@1"])
         if quiz is not None and -quiz.z >= self.quiz_z and -quiz.change >= self.drop:
             return self._finding(up, quiz, "quiz/pass@1")
         return None
-
-    def _shift(self, history: MetricHistory, name: str) -> Shift | None:
-        return shift(history.having(name), lambda entry: entry[name], self.window)
 
     def _finding(self, up: Shift, down: Shift, name: str) -> Finding:
         return Finding(
@@ -280,8 +284,7 @@ class ChosenFalls:
     z: float = 5.0
 
     def check(self, history: MetricHistory) -> Finding | None:
-        entries = history.having("logps/chosen")
-        found = shift(entries, lambda entry: entry["logps/chosen"], self.window)
+        found = metric_shift(history, "logps/chosen", self.window)
         if found is None or -found.z < self.z or -found.change < max(self.least, self.share * abs(found.before)):
             return None
         return Finding(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rlcode.errors import ConfigError
-from sampling.adapters import adapter_version
+from sampling.adapters import start_version
 from sampling.notebook import ErrorNotebook
 from sampling.pool import PairPool, build_pair_pool
 from sampling.store import read_rollouts
@@ -43,7 +43,7 @@ def strategy_of(pair_args: PairArguments) -> Strategy:
 def newest_version(policy_args: PolicyArguments, notebook: ErrorNotebook) -> int:
     """Of all policies that were seen. The start of this run is a policy of its own, the next one; each optimizer step
     makes another."""
-    return max([*notebook.versions(), adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0])
+    return max([*notebook.versions(), start_version(policy_args.adapter)])
 
 
 def make_trainer(

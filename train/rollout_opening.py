@@ -14,7 +14,7 @@ from rlcode.extraction_worker import Extractor
 from rlcode.limits import limits_from
 from rlcode.prompts import PromptFormat
 from rlcode.types import Problem
-from sampling.adapters import adapter_version
+from sampling.adapters import start_version
 from sampling.notebook import ErrorNotebook
 from sampling.prompt_sampler import PromptSampler, PromptSampling
 from sampling.store import RolloutStore
@@ -39,7 +39,7 @@ def open_rollouts(
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # TRL warns at every start that rollout_func is young
     rank, run = int(os.environ.get("RANK", "0")), Path(training_args.output_dir)
     notebook = ErrorNotebook.load(Path(args.notebook)) if args.notebook else ErrorNotebook()
-    earlier = [*notebook.versions(), adapter_version(Path(args.adapter)) if args.adapter else 0]
+    earlier = [*notebook.versions(), start_version(args.adapter)]
     splits = split_problems(problems, args.held_back_tests, training_args.seed)
     return PolicyRollouts(
         problems=[split.shown for split in splits],

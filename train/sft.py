@@ -122,9 +122,9 @@ def make_examples(
 def newest_version(policy_args: PolicyArguments, examples: ExampleSet) -> int:
     """Of all policies that were seen. The start of this run is a policy of its own, the next one; each optimizer step
     makes another."""
-    from sampling.adapters import adapter_version
+    from sampling.adapters import start_version
 
-    return max(examples.newest_version, adapter_version(Path(policy_args.adapter)) if policy_args.adapter else 0)
+    return max(examples.newest_version, start_version(policy_args.adapter))
 
 
 def make_trainer(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Self
 
 from datasets import Dataset
@@ -20,7 +19,7 @@ from rlcode.errors import ConfigError
 from rlcode.limits import limits_from
 from rlcode.prompts import PromptFormat, build_prompt
 from rlcode.types import Problem
-from sampling.adapters import adapter_version
+from sampling.adapters import start_version
 from sampling.arguments import EngineArguments
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
@@ -116,4 +115,4 @@ def prompt_rows(problems: Sequence[Problem], prompts: PromptFormat) -> list[dict
 
 def first_version_of(args: GrpoArguments) -> int:
     """The policy version that the run begins with."""
-    return 1 + (adapter_version(Path(args.adapter)) if args.adapter else 0)
+    return 1 + start_version(args.adapter)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eval.figures import Figures
-from eval.judging import Judged, in_order, judge_samples
+from eval.judging import Judged, judge_samples
 from eval.pass_at_k import pass_at_k
 from eval.samples import Sample, read_samples
 from rlcode.data.registry import load_problems
@@ -33,7 +33,8 @@ def judged(sandbox: Sandbox, samples: Sequence[Sample], problems: Sequence[Probl
     by_id = {problem.task_id: problem for problem in problems}
     with Extractor() as extractor:
         stream = judge_samples(samples, by_id, sandbox=sandbox, extractor=extractor, limits=PartialLimits())
-        return in_order(stream, [(sample.task_id, sample.index) for sample in samples])
+        by_key = {(item.sample.task_id, item.sample.index): item for item in stream}
+    return [by_key[sample.task_id, sample.index] for sample in samples]
 
 
 def failures(results: Sequence[Judged]) -> dict[str, str]:
