@@ -64,4 +64,5 @@ format: setup-dev
 # In the bare image: what programs may import decides some verdicts, see docs/agreement.md.
 test: PACKAGES := none
 test: setup-dev image
+	.ci/provision_browser.sh
 	$(BIN)/python -m pytest

@@ -16,6 +16,7 @@ COMMANDS = {
     "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
     "run": ("train.loop", "rounds of rollouts, training and validation, each from the last one's adapter"),
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
+    "report": ("eval.commands.report", "one HTML page of all that a run directory holds, for people"),
     "compare": ("eval.commands.compare", "is one evaluation better than another, and on which problems?"),
     "validate": ("eval.commands.validate", "the data doctor: problems that can't be solved, are trivial, or leak"),
     "data": ("eval.commands.data", "bring problems of your own: `rlcode data import`"),

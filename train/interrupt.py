@@ -36,6 +36,7 @@ def run_training(trainer: Any, checkpoint: Path | None) -> None:
         if interruption.stopped_by:
             _leave(trainer, interruption.stopped_by)
         require_finite_weights(trainer)
+        trainer.save_state()  # its log stays, also where no checkpoint is kept
 
 
 class Interruption(TrainerCallback):

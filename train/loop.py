@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
     config = {name: value for name, value in asdict(args).items() if name not in ("output_dir", "dry_run")}
     with RunDirectory(Path(args.output_dir), "loop", config) as directory:
         Loop(args, directory.path, print).run()
+    print(f"to look at it: rlcode report {args.output_dir}")
     return 0
 
 

@@ -385,6 +385,6 @@ def _finish(loop: Loop) -> None:
     console.print(stage_table(loop.stages))
     console.print(
         f"engine {loop.engine_name}, sandbox {loop.sandbox.backend}, {loop.stages[-1].seconds:.0f} s; "
-        f"everything is in {loop.run}",
+        f"everything is in {loop.run}; to look at it: rlcode report {loop.run}",
         highlight=False,
     )
