@@ -14,7 +14,7 @@ from typing import Any
 from eval.run_report.browser import browse_section, pack, read_prompts
 from eval.run_report.charts import percent
 from eval.run_report.counts import SetCounts, problems_of
-from eval.run_report.kept import KeptSamples
+from eval.run_report.kept import MOST_BYTES, KeptSamples
 from eval.run_report.layout import Layout, Role, read_layout
 from eval.run_report.logs import TrainingLog, read_log
 from eval.run_report.markup import Html, escape, join, tag
@@ -44,10 +44,11 @@ _SECTIONS = {
 _MOST_NAMES = 3
 
 
-def build_page(run: Path) -> str:
+def build_page(run: Path, most_bytes: int = MOST_BYTES) -> str:
     """The page of the run in the directory `run`, a whole HTML document.
 
-    Memory is bounded: each sample is counted, and only what the page shows of them is held.
+    Memory is bounded: each sample is counted, and only what the page shows of them is held, which is `most_bytes` at
+    most, and the sides of pairs.
 
     Raises:
         InputError: it is no run directory. DataError: a file in it can't be used; it is named.
@@ -55,7 +56,7 @@ def build_page(run: Path) -> str:
     layout = read_layout(run)
     draws = [found for found in map(read_draws, layout.trainings) if found is not None]
     logs = [read_log(training) for training in layout.trainings]
-    kept, counts = KeptSamples(keys_of(draws)), [SetCounts(found) for found in layout.sets]
+    kept, counts = KeptSamples(keys_of(draws), most_bytes), [SetCounts(found) for found in layout.sets]
     for number, one in enumerate(counts):
         for sample in samples_of(one.found):
             one.add(sample)
