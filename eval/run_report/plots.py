@@ -15,6 +15,9 @@ _LEFT, _RIGHT, _TOP, _HEIGHT = 46, 8, 12, 190
 _CHARACTER = 6.6
 """Width of a character of a label."""
 _LONGEST_LABEL = 20
+"""In characters; what is longer is cut."""
+_SHORT_LABEL = 50
+"""Up to this width some labels are left away where not all have room, wider ones slant."""
 
 
 class Unit(NamedTuple):
@@ -184,10 +187,11 @@ def _places(labels: Sequence[str]) -> tuple[list[float], Html, float]:
     short = [label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…" for label in labels]
     longest = max(map(len, short), default=0) * _CHARACTER
     base = _TOP + _HEIGHT + 18
-    if longest <= step - 6:
-        return places, join(_label(x, base, text) for x, text in zip(places, short, strict=True)), base + 8
-    every = math.ceil(17 / step)
-    shown = [(x, text) for at, (x, text) in enumerate(zip(places, short, strict=True)) if at % every == 0]
+    labelled = list(zip(places, short, strict=True))
+    every = math.ceil((longest + 5) / step)
+    if every == 1 or longest <= _SHORT_LABEL:
+        return places, join(_label(x, base, text) for x, text in labelled[::every]), base + 8
+    shown = labelled[:: math.ceil(17 / step)]
     slanted = join(
         tag("text", text, transform=f"translate({x:.1f} {base - 4}) rotate(-32)", text_anchor="end")
         for x, text in shown

@@ -9,7 +9,7 @@ import numpy as np
 
 from eval.run_report.charts import charts, percent, stacked_chart
 from eval.run_report.counts import SetCounts
-from eval.run_report.markup import Html, folded, said, section, table, tag
+from eval.run_report.markup import Html, folded, said, section, table
 from eval.run_report.plots import Series
 
 _EDGES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -20,7 +20,7 @@ def sandbox_section(counts: Sequence[SetCounts]) -> Html:
     """The part of the page."""
     if not counts:
         return section("sandbox", "Sandbox", said("No judged sample lies in this directory."))
-    parts = [tag("div", _table(counts), charts([_times(counts)]), class_="beside"), *_reasons(counts)]
+    parts = [_table(counts), charts([_times(counts)]), *_reasons(counts)]
     parts.append(
         said(
             "How often a job was tried again is not written down; what is unscored was tried again and lost each time. "

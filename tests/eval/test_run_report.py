@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import random
 import re
@@ -12,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from eval.commands.report import main
@@ -329,7 +331,7 @@ def test_samples_that_could_not_be_scored_make_no_chart(tmp_path: Path) -> None:
 def test_an_evaluation_of_a_samples_file_has_verdicts_without_programs(tmp_path: Path) -> None:
     runs.evaluation(tmp_path, runs.START, with_samples=False)
     page = build_page(tmp_path)
-    assert "The programs of evaluation, evaluation, greedy are not in this directory" in page
+    assert "Not in this directory are the programs of: evaluation · evaluation, greedy." in page
     assert '<th scope="row">policy.samples</th><td>elsewhere.jsonl</td>' in page
     assert len(rows(page)) == 10
 
@@ -371,6 +373,49 @@ def test_every_outcome_has_a_colour_of_its_own() -> None:
     assert all(len(found) == 1 for found in colours.values()), colours
     assert len({found[0] for found in colours.values()}) == len(OUTCOMES)
     assert all(f".{css_of(outcome)} {{" in text for outcome in OUTCOMES)
+
+
+VISION = {
+    "normal": np.eye(3),
+    "protan": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "deutan": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "tritan": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+"""What is seen of linear RGB, at full severity (Machado et al., 2009)."""
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour: str, vision: np.ndarray) -> np.ndarray:
+    """`#rrggbb` in CIELAB, as it is seen."""
+    rgb = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(vision @ linear, 0, 1) / np.array([0.9505, 1, 1.089])
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_frequent_error_types_can_be_told_apart_by_colour_blind_eyes(scheme: str, vision: str) -> None:
+    frequent = (
+        "wrong_answer",
+        "syntax",
+        "type",
+        "attribute",
+        "name",
+        "index",
+        "value",
+        "key",
+        "timeout",
+        "indentation",
+    )
+    light, _, dark = (PAGE / "colours.css").read_text().partition("@media")
+    text = light if scheme == "light" else dark
+    seen = [
+        lab(re.findall(rf"--{css_of(outcome)[2:]}: (#\w+);", text)[0], VISION[vision])
+        for outcome in (*frequent, "import", "zero_division", "recursion")
+    ]
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 14
 
 
 # The command.

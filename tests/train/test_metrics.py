@@ -55,7 +55,11 @@ def model_config(model: Path) -> ModelConfig:
 
 
 def history(run: Path) -> list[dict[str, float]]:
-    return json.loads((run / "checkpoint-2" / "trainer_state.json").read_text())["log_history"]
+    """What the last checkpoint has; the run keeps it too."""
+    states = [json.loads((folder / "trainer_state.json").read_text()) for folder in (run / "checkpoint-2", run)]
+    logged, kept = (state["log_history"] for state in states)
+    assert kept[: len(logged)] == logged
+    return logged
 
 
 def documented() -> set[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from eval.run_report.build import build_page
 from rlcode.types import Problem, from_json
 from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
@@ -54,6 +56,18 @@ def test_everything_lies_in_the_run_directory(quickstart_run: Path):
 def test_failures_of_the_base_model_are_varied(quickstart_run: Path):
     rates = stages(quickstart_run)["base"]["error_rates"]
     assert len([rate for rate in rates.values() if rate > 0.01]) >= 5, rates
+
+
+def test_the_page_of_the_run_has_its_figures_its_pairs_and_its_log(quickstart_run: Path):
+    page = build_page(quickstart_run)
+    for name, stage in stages(quickstart_run).items():
+        value, low, high = (f"{stage['pass_at_1'][part]:.1%}" for part in ("value", "low", "high"))
+        assert f"pass@1, {name}: {value} [{low}, {high}]" in page
+    drawn = sum(len((quickstart_run / f"dpo-{number}" / "draws.jsonl").read_text().splitlines()) for number in (1, 2))
+    (pairs,) = re.findall(r"([\d,]+) different pairs of those that DPO drew", page)
+    assert drawn / 2 < int(pairs.replace(",", "")) <= drawn
+    assert "reward, step 10:" in page
+    assert "has no log" not in page
 
 
 @pytest.mark.parametrize(("engine", "sandbox"), [("transformers", "local"), ("vllm", "docker"), ("vllm", "local")])
