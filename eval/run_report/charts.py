@@ -24,6 +24,7 @@ def _round_percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
+MOST_UNFOLDED = 4
 PERCENT = Unit(percent, _round_percent)
 NUMBER = Unit(number, number)
 SECONDS = Unit(lambda value: f"{number(value)} s", lambda value: f"{number(value)} s")
@@ -90,6 +91,16 @@ def compared_chart(
 def charts(found: Iterable[Html]) -> Html:
     """Charts side by side where there is room."""
     return tag("div", *found, class_="charts")
+
+
+def by_training(parts: Sequence[tuple[str, Sequence[Html]]]) -> Html:
+    """What belongs to each training, under its name; where there are many, all but the last are folded."""
+    if len(parts) <= MOST_UNFOLDED:
+        return join(join([tag("h3", name, class_="stage"), *found]) for name, found in parts)
+    return join(
+        tag("details", tag("summary", name), *found, open=at == len(parts) - 1, class_="stage")
+        for at, (name, found) in enumerate(parts)
+    )
 
 
 def _cell(one: Series, at: int) -> str:

@@ -14,7 +14,7 @@ from eval.run_report.samples_of import OUTCOMES, UNSCORED, JudgedSample
 from rlcode.types import Interval
 
 MOST_MOMENTS = 40
-"""Moments of one set; policies that follow each other share one where there are more."""
+"""Of all sets of many policies together; those that follow each other share one where there are more."""
 _KS = (1, 5, 10, 20, 50, 100)
 _CODES = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 Results = dict[str, Counter[str]]
@@ -102,11 +102,11 @@ class SetCounts:
         """All samples as one."""
         return Moment(self.found.name, self._results(self.versions()))
 
-    def moments(self) -> list[Moment]:
-        """One, or for sets of many policies one for each, or for a few that follow each other."""
+    def moments(self, most: int) -> list[Moment]:
+        """One, or for sets of many policies one for each, or for a few that follow each other: `most` at most."""
         if not self.found.role.by_version:
             return [self.whole()]
-        bins = list(binned(self.versions(), MOST_MOMENTS))
+        bins = list(binned(self.versions(), most))
         by_version = self._by_version()
         return [Moment(_span(versions), _merged([by_version[version] for version in versions])) for versions in bins]
 
@@ -127,6 +127,11 @@ class SetCounts:
     def _results(self, versions: Sequence[int]) -> Results:
         by_version = self._by_version()
         return _merged([by_version[version] for version in versions])
+
+
+def moments_of(counts: Sequence[SetCounts]) -> list[Moment]:
+    """The moments of sets of one role, one set after the other."""
+    return [moment for one in counts for moment in one.moments(max(1, MOST_MOMENTS // len(counts)))]
 
 
 def binned(items: Sequence[int], most: int) -> Iterator[Sequence[int]]:

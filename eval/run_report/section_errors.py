@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from eval.evaluations import PASSED
 from eval.run_report.charts import charts, css_of, error_series, stacked_chart
-from eval.run_report.counts import Moment, Results, SetCounts, problems_of
+from eval.run_report.counts import Moment, Results, SetCounts, moments_of, problems_of
 from eval.run_report.layout import Role
 from eval.run_report.markup import Html, said, section, tag
 from eval.run_report.samples_of import OUTCOMES, UNSCORED
@@ -31,11 +31,8 @@ def _over_time(counts: Sequence[SetCounts]) -> Iterator[Html]:
     }
     for role, title in titles.items():
         found = [one for one in counts if one.found.role is role]
-        if role.by_version:
-            for number, one in enumerate(found):
-                yield _stacked(f"errors-{role.name.lower()}-{number}", f"{title}, {one.found.name}", one.moments())
-        elif found:
-            yield _stacked(f"errors-{role.name.lower()}", title, [one.whole() for one in found])
+        if found:
+            yield _stacked(f"errors-{role.name.lower()}", title, moments_of(found))
 
 
 def _stacked(anchor: str, title: str, moments: Sequence[Moment]) -> Html:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from eval.report_tables import figures_of, part_figures
 from eval.run_report.charts import charts, interval_chart, percent
-from eval.run_report.counts import SetCounts
+from eval.run_report.counts import Moment, SetCounts, moments_of
 from eval.run_report.layout import Role
 from eval.run_report.markup import Html, folded, said, section, table
 from eval.run_report.plots import Series
@@ -48,27 +48,29 @@ def _evaluations(counts: Sequence[SetCounts]) -> Iterator[Html]:
 
 
 def _quizzes(counts: Sequence[SetCounts]) -> Iterator[Html]:
-    for number, one in enumerate(one for one in counts if one.found.role is Role.QUIZ):
-        moments = one.moments()
-        series = [_series("pass@1", "s-0", [moment.pass_rate() for moment in moments])]
-        note = f"Validation problems that were answered while the policy was trained. {_INTERVALS}"
-        title = f"pass@1 in the {one.found.name}"
-        yield interval_chart(f"quiz-{number}", title, note, series, [moment.name for moment in moments])
+    found = [one for one in counts if one.found.role is Role.QUIZ]
+    if found:
+        note = f"Validation problems that were answered while the policy was trained, by policy version. {_INTERVALS}"
+        yield _rates("quiz-rate", "pass@1 in quizzes", note, moments_of(found), "pass@1")
 
 
 def _training_rates(counts: Sequence[SetCounts]) -> Iterator[Html]:
-    rounds = [one.whole() for one in counts if one.found.role is Role.ROLLOUTS]
-    if rounds:
-        series = [_series("passed", "s-0", [moment.pass_rate() for moment in rounds])]
+    rollouts = [one for one in counts if one.found.role is Role.ROLLOUTS]
+    if rollouts:
         note = f"Share of the samples that passed, by problem. Each round has problems of its own. {_INTERVALS}"
-        title = "Pass rate of the rollouts"
-        yield interval_chart("rollout-rate", title, note, series, [_short(moment.name) for moment in rounds])
-    for number, one in enumerate(one for one in counts if one.found.role is Role.GROUPS):
-        moments = one.moments()
-        series = [_series("passed", "s-0", [moment.pass_rate() for moment in moments])]
+        yield _rates("rollout-rate", "Pass rate of the rollouts", note, moments_of(rollouts))
+    groups = [one for one in counts if one.found.role is Role.GROUPS]
+    if groups:
         note = f"By policy version; the sampler chooses the problems, so they differ from step to step. {_INTERVALS}"
-        title = f"Pass rate of the groups, {one.found.name}"
-        yield interval_chart(f"group-rate-{number}", title, note, series, [moment.name for moment in moments])
+        yield _rates("group-rate", "Pass rate of GRPO's groups", note, moments_of(groups))
+
+
+def _rates(anchor: str, title: str, note: str, moments: Sequence[Moment], name: str = "passed") -> Html:
+    found = [moment.pass_rate() for moment in moments]
+    if not any(found):
+        return said(f"{title}: no sample was scored.")
+    labels = [_short(moment.name) for moment in moments]
+    return interval_chart(anchor, title, note, [_series(name, "s-0", found)], labels)
 
 
 def _unevaluated(counts: Sequence[SetCounts]) -> Iterator[Html]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from eval.run_report.charts import charts, compared_chart, css_of, error_series, percent, stacked_chart
+from eval.run_report.charts import by_training, charts, compared_chart, css_of, error_series, percent, stacked_chart
 from eval.run_report.counts import MOST_MOMENTS, SetCounts, binned
 from eval.run_report.layout import Role
 from eval.run_report.markup import Html, folded, said, section, table
 from eval.run_report.pairs import Draws
 from eval.run_report.plots import Series
+
+_KINDS: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
+    ("mixed", "s-6", lambda share: 0 < share < 1),
+    ("all fail", "s-3", lambda share: share == 0),
+    ("all pass", "s-2", lambda share: share == 1),
+)
 
 
 def sampler_section(draws: Sequence[Draws], counts: Sequence[SetCounts]) -> Html:
@@ -18,9 +24,8 @@ def sampler_section(draws: Sequence[Draws], counts: Sequence[SetCounts]) -> Html
     if not draws and not groups:
         why = "No pairs were drawn and no groups: only DPO and GRPO have a sampler, and neither ran in this directory."
         return section("sampler", "What the sampler drew", said(why))
-    pairs = [chart for number, one in enumerate(draws) for chart in _pairs(number, one)]
-    mixed = [chart for number, one in enumerate(groups) for chart in _groups(number, one)]
-    return section("sampler", "What the sampler drew", charts([*pairs, *mixed]), *map(_parts, draws))
+    pairs = [(one.training.name, [charts(_pairs(number, one)), _parts(one)]) for number, one in enumerate(draws)]
+    return section("sampler", "What the sampler drew", by_training(pairs), charts(_groups(groups)))
 
 
 def _pairs(number: int, draws: Draws) -> Iterator[Html]:
@@ -47,29 +52,33 @@ def _pairs(number: int, draws: Draws) -> Iterator[Html]:
 
 
 def _parts(draws: Draws) -> Html:
+    if not draws.count:
+        return Html("")
     rows = [[part, f"{times:,}", percent(times / draws.count)] for part, times in draws.parts.most_common()]
     title = f"Parts of the strategy, {draws.training.name}"
     return folded(title, table(["part", "draws", "share"], rows, title))
 
 
-def _groups(number: int, one: SetCounts) -> Iterator[Html]:
-    shares = one.groups()
-    pieces = list(binned(sorted(shares), MOST_MOMENTS))
-    groups = [[share for version in versions for share in shares[version]] for versions in pieces]
-    if not any(groups):
-        yield said(f"{one.found.name}: no problem has two scored completions of one policy, so there is no group.")
+def _groups(counts: Sequence[SetCounts]) -> Iterator[Html]:
+    if not counts:
         return
-    kinds = (
-        ("mixed", "s-6", lambda share: 0 < share < 1),
-        ("all fail", "s-3", lambda share: share == 0),
-        ("all pass", "s-2", lambda share: share == 1),
-    )
+    pieces = [piece for one in counts for piece in _pieces(one, max(1, MOST_MOMENTS // len(counts)))]
+    if not any(shares for _, shares in pieces):
+        yield said("Groups drawn: no problem has two scored completions of one policy, so there is no group.")
+        return
     series = [
-        Series(name, css, [sum(map(test, group)) / max(1, len(group)) for group in groups]) for name, css, test in kinds
+        Series(name, css, [sum(map(test, shares)) / max(1, len(shares)) for _, shares in pieces])
+        for name, css, test in _KINDS
     ]
-    labels = [f"v{versions[0]}" for versions in pieces]
     note = (
         "All completions of a problem by one policy are a group here, dropped ones among them. Those that all pass or "
         "all fail have zero variance and teach nothing."
     )
-    yield stacked_chart(f"groups-{number}", f"Groups drawn, {one.found.name}", note, series, labels)
+    yield stacked_chart("groups", "GRPO's groups", note, series, [label for label, _ in pieces])
+
+
+def _pieces(one: SetCounts, most: int) -> Iterator[tuple[str, list[float]]]:
+    """The shares of passes of groups, those of some policies that follow each other together."""
+    shares = one.groups()
+    for versions in binned(sorted(shares), most):
+        yield f"v{versions[0]}", [share for version in versions for share in shares[version]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from eval.run_report.charts import NUMBER, PERCENT, SECONDS, charts, curve_chart, number, stacked_chart
+from eval.run_report.charts import NUMBER, PERCENT, SECONDS, by_training, charts, curve_chart, number, stacked_chart
 from eval.run_report.logs import TrainingLog
 from eval.run_report.markup import Html, folded, said, section, table, tag
 from eval.run_report.plots import Curve, Series
@@ -43,10 +43,10 @@ _PART_CSS = {
 
 def training_section(logs: Sequence[TrainingLog], stages: Sequence[tuple[str, float]]) -> Html:
     """The part of the page; `stages` are the seconds of the loop's stages."""
-    parts = [part for at, log in enumerate(logs) for part in _training(at, log)]
     if not logs:
-        parts = [said("No training ran in this directory.")]
-    return section("training", "Training", *parts, *_stages(stages))
+        return section("training", "Training", said("No training ran in this directory."), *_stages(stages))
+    parts = [(log.training.name, list(_training(at, log))) for at, log in enumerate(logs)]
+    return section("training", "Training", by_training(parts), *_stages(stages))
 
 
 def alarms_section(logs: Sequence[TrainingLog]) -> Html:
@@ -69,7 +69,6 @@ def alarms_section(logs: Sequence[TrainingLog]) -> Html:
 
 def _training(at: int, log: TrainingLog) -> Iterator[Html]:
     name = log.training.name
-    yield tag("h3", name, class_="stage")
     if not log.entries:
         yield said(
             f"{name} has no log: neither it nor a checkpoint in it has a trainer_state.json, which a training writes "

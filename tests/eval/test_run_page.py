@@ -96,8 +96,8 @@ def test_charts_show_the_values_of_the_run(report: Path, opened: Opened) -> None
     passed = {name: [cell.partition(" ")[0] for cell in cells] for name, cells in numbers(page, "pass-at-k").items()}
     assert passed == {"start": ["0.500", "0.500"], "round-01": ["0.833", "0.500"]}
     assert numbers(page, "errors-rollouts") == {"round-01/rollouts": ["28.6%", "14.3%", "14.3%", "14.3%"]}
-    assert numbers(page, "errors-groups-0") == {"v1": ["25.0%"], "v2": ["0.0%"]}
-    assert numbers(page, "groups-0") == {"v1": ["50.0%", "0.0%", "50.0%"], "v2": ["0.0%", "0.0%", "100.0%"]}
+    assert numbers(page, "errors-groups") == {"v1": ["25.0%"], "v2": ["0.0%"]}
+    assert numbers(page, "groups") == {"v1": ["50.0%", "0.0%", "50.0%"], "v2": ["0.0%", "0.0%", "100.0%"]}
     notebook = ErrorNotebook()
     notebook.observe(runs.rollouts(runs.ROUND))
     frequent = notebook.frequencies()

@@ -20,7 +20,7 @@ from eval.commands.report import main
 from eval.run_report import kept as kept_module
 from eval.run_report.build import build_page
 from eval.run_report.charts import css_of
-from eval.run_report.counts import MOST_MOMENTS, SetCounts
+from eval.run_report.counts import MOST_MOMENTS, SetCounts, moments_of
 from eval.run_report.kept import KeptSamples
 from eval.run_report.layout import Role, SampleSet, read_layout
 from eval.run_report.logs import MOST_POINTS, TrainingLog
@@ -158,7 +158,7 @@ def test_many_policies_share_moments_and_none_is_lost() -> None:
     counts = SetCounts(SampleSet("s", Role.GROUPS, (), Path()))
     for version in range(1000):
         counts.add(sample(0, version=version))
-    moments = counts.moments()
+    moments = moments_of([counts])
     assert len(moments) == MOST_MOMENTS
     assert sum(moment.scored for moment in moments) == 1000
     assert moments[0].name == "v0–24"

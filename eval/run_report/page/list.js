@@ -51,7 +51,8 @@ class List {
       shown.push(item);
     }
     this.space.replaceChildren(...shown);
-    this.box.setAttribute("aria-activedescendant", `${this.box.id}-${this.selected}`);
+    const isSeen = first <= this.selected && this.selected < last;
+    this.box.setAttribute("aria-activedescendant", isSeen ? `${this.box.id}-${this.selected}` : "");
   }
 
   select(at) {

@@ -19,7 +19,8 @@
     const partners = partnersOf(data.pairs);
     const perProblem = problems.map(() => []);
     for (let row = 0; row < count; row++) perProblem[columns.problem[row]].push(row);
-    let lower = null;
+    let lower = null; // the texts in small letters, once one is looked for
+    let lowerNames = null;
     let byProblem = perProblem;
     let problem = -1; // all
 
@@ -43,11 +44,13 @@
       const paired = $("paired").checked;
       const code = outcomes.findIndex((one) => one.name === outcome);
       let hit = null;
+      let named = null;
       if (query) {
         lower = lower || texts.map((one) => one.toLowerCase());
+        lowerNames = lowerNames || problems.map((one) => `${one.id}\n${one.prompt}`.toLowerCase());
         hit = lower.map((one) => one.includes(query));
+        named = lowerNames.map((one) => one.includes(query));
       }
-      const named = problems.map((one) => query && (one.id + "\n" + one.prompt).toLowerCase().includes(query));
       return (row) => {
         const ended = columns.outcome[row];
         if (set !== "" && columns.set[row] !== Number(set)) return false;
