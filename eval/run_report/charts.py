@@ -119,5 +119,5 @@ def _legend(series: Sequence[Series] | Sequence[Curve]) -> Html:
 def _figure(anchor: str, title: str, note: str, picture: Html, legend: Html, numbers: Html) -> Html:
     heading = tag("h3", title, id=f"{anchor}-title")
     caption = tag("figcaption", heading, tag("p", note, class_="note"))
-    drawn = tag("div", picture, class_="scroll", role="img", aria_labelledby=f"{anchor}-title", tabindex="0")
+    drawn = tag("div", picture, class_="scroll", role="img", aria_labelledby=f"{anchor}-title")
     return tag("figure", join([caption, drawn, legend, folded("numbers", numbers)]), id=anchor)

@@ -17,6 +17,7 @@ from typing import Any
 
 from eval.evaluations import GREEDY, REPORT, VERDICTS
 from rlcode.errors import DataError, InputError
+from sampling.adapters import METADATA_FILE
 
 _QUICKSTART = ("eval/base", "dpo-*", "eval/after_DPO", "grpo", "eval/after_GRPO", "eval/exported")
 _LOOP = ("start/validation", "round-*")
@@ -133,7 +134,9 @@ def _stages_of_round(folder: Path) -> list[Path]:
 
 
 def _version(stage: Path) -> int:
-    return int(_json(stage / "adapter" / "rlcode_adapter.json").get("policy_version", 1 << 62))
+    """Of the policy that a stage made; of one that has made none yet, a later one than any."""
+    records = (_json(stage / folder / METADATA_FILE) for folder in ("adapter", "model"))
+    return int(next((record["policy_version"] for record in records if "policy_version" in record), 1 << 62))
 
 
 def _add_stage(layout: Layout, folder: Path) -> None:

@@ -93,6 +93,7 @@ function difference(one, other) {
     }
   }
   const lines = [];
+  const isCut = Math.max(one.split("\n").length, other.split("\n").length) > MOST_LINES;
   let i = 0;
   let j = 0;
   while (i < a.length || j < b.length) {
@@ -105,5 +106,6 @@ function difference(one, other) {
       lines.push(["+", b[j++]]);
     }
   }
+  if (isCut) lines.push([" ", `… only the first ${MOST_LINES} lines are compared`]);
   return lines;
 }

@@ -30,8 +30,8 @@
       const found = new Map();
       const add = (row, entry) => found.set(row, [...(found.get(row) || []), entry]);
       for (const [chosen, rejected, times, training] of pairs) {
-        add(rejected, { row: chosen, chosen, rejected, times, training });
-        add(chosen, { row: rejected, chosen, rejected, times, training });
+        add(rejected, { chosen, rejected, times, training });
+        add(chosen, { chosen, rejected, times, training });
       }
       return found;
     }
@@ -153,13 +153,15 @@
     function diffs(row) {
       const drawn = (partners.get(row) || []).map((one) => ({
         ...one,
+        ends: ["rejected", "chosen"],
         title: `${one.training} drew this pair ${one.times === 1 ? "once" : `${one.times} times`}`,
       }));
       if (!drawn.length && columns.outcome[row] !== passed) {
         const other = perProblem[columns.problem[row]].find(
           (one) => columns.outcome[one] === passed && columns.program[one] !== columns.program[row],
         );
-        if (other !== undefined) drawn.push({ rejected: row, chosen: other, title: "a sample that passed, not a pair" });
+        const title = "a sample that passed, not a pair";
+        if (other !== undefined) drawn.push({ rejected: row, chosen: other, ends: ["this one", "passed"], title });
       }
       if (!drawn.length) return [];
       const box = node("div");
@@ -168,8 +170,12 @@
         const kinds = { "-": "out", "+": "in", " ": "" };
         const shown = node("pre", "diff");
         for (const [sign, line] of lines) shown.append(node("span", kinds[sign], `${sign} ${line}`));
-        const ends = `− ${one.title.startsWith("a sample") ? "this sample" : "rejected"}: ${place(one.rejected)}`;
-        box.replaceChildren(node("p", "note", `${ends}   + chosen: ${place(one.chosen)}`), shown);
+        const [from, to] = one.ends;
+        box.replaceChildren(
+          node("p", "note", `− ${from}: ${place(one.rejected)}`),
+          node("p", "note", `+ ${to}: ${place(one.chosen)}`),
+          shown,
+        );
       };
       show(drawn[0]);
       const heading = node("h4", "", `difference: ${drawn[0].title}`);
