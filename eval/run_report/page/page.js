@@ -101,7 +101,7 @@
       head.append(node("span", `swatch ${ended.css}`), node("span", "", ended.name));
       if (problem === -1) head.append(node("span", "more", ` ${problems[columns.problem[row]].id}`));
       const tests = columns.total[row] ? `${columns.passed[row]}/${columns.total[row]} tests · ` : "";
-      item.append(node("div", "more", `${tests}${place(row)}${partners.has(row) ? " · in a pair" : ""}`));
+      item.append(node("div", "more", `${partners.has(row) ? "in a pair · " : ""}${tests}${place(row)}`));
       item.title = problems[columns.problem[row]].id;
     }
 
