@@ -125,7 +125,9 @@ def browse_section(packed: Packed, kept: KeptSamples, counts: Sequence[SetCounts
     without = [one.found.name for one in counts if not has_texts(one.found)]
     notes = [_kept_note(packed, kept, total), *_pairs_note(packed)]
     if without:
-        notes.append(said(f"Not in this directory are the programs of: {' · '.join(without)}. Their verdicts are."))
+        notes.append(
+            said(f"Programs are not kept, or no more to be had, of: {' · '.join(without)}. Their verdicts are.")
+        )
     if not prompts:
         notes.append(said("The prompts are not in this directory; a continuation begins with its prompt all the same."))
     waiting = tag("p", "The samples are being unpacked …", id="count", role="status")

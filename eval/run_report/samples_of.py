@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from eval.evaluations import FAILED, PASSED, VERDICTS
+from eval.evaluations import FAILED, GREEDY, PASSED, VERDICTS
 from eval.report import SAMPLES
-from eval.run_report.layout import SampleSet
+from eval.run_report.layout import Role, SampleSet
+from eval.samples import SamplesFile
 from rlcode.data.lines import read_json_lines
 from rlcode.errors import DataError
-from rlcode.types import ErrorType, Rollout
+from rlcode.types import ErrorType, Problem, Rollout
 from sampling.store import read_rollouts
 
 UNSCORED = "unscored"
@@ -31,9 +33,9 @@ class JudgedSample:
     """Of the policy; -1 where it is not known."""
     outcome: str
     program: str
-    """The source that was judged; empty where none was found, or none is kept."""
+    """The source that was judged; empty where none was found or kept."""
     completion: str
-    """What the model wrote; empty where all of it is in the program."""
+    """What the model wrote; empty where all of it is in the program, or is not kept."""
     how: str
     exception: str = ""
     signature: str = ""
@@ -55,15 +57,52 @@ def samples_of(found: SampleSet) -> Iterator[JudgedSample]:
     Raises:
         DataError: a line can't be read; file and line are named.
     """
-    if "verdicts" in found.files[0].name:
-        yield from _from_verdicts(found.files[0])
-    else:
+    if not _is_of_eval(found):
         yield from map(_from_rollout, read_rollouts(found.files, logprobs=False))
+        return
+    (verdicts,) = found.files
+    for numbered, text in zip_longest(read_json_lines(verdicts), _texts(found) or ()):
+        number, row = numbered or (0, {})
+        if text is not None and row.get("task_id") != text["task_id"]:
+            raise DataError(
+                f"{verdicts} has verdicts of other samples than lie beside it; restore them, or move one away"
+            )
+        yield _from_row(row, text or {}, f"{verdicts}, line {number}")
 
 
 def has_texts(found: SampleSet) -> bool:
-    """Whether the programs of a set are in its directory."""
-    return "verdicts" not in found.files[0].name or _samples_beside(found.files[0]) is not None
+    """Whether what was judged is still to be had."""
+    return not _is_of_eval(found) or _texts(found) is not None
+
+
+def _is_of_eval(found: SampleSet) -> bool:
+    return found.files[0].name in (VERDICTS, GREEDY)
+
+
+def _texts(found: SampleSet) -> Iterator[dict[str, str]] | None:
+    """What a model wrote, in the order of the verdicts: kept beside them where it was drawn, else from the samples file
+    that was judged, if that is what it was. Of greedy answers nothing is kept."""
+    beside, policy = found.folder / SAMPLES, found.report.get("policy", {})
+    if found.role is Role.GREEDY:
+        return None
+    if beside.exists():
+        return (row for _, row in read_json_lines(beside))
+    file = Path(policy.get("samples", ""))
+    if not file.is_file() or _sha256(file) != policy.get("sha256"):
+        return None
+    return _from_samples_file(file, found)
+
+
+def _from_samples_file(file: Path, found: SampleSet) -> Iterator[dict[str, str]]:
+    tasks = dict.fromkeys(str(row.get("task_id")) for _, row in read_json_lines(found.files[0]))
+    problems = [Problem(task_id, "", ()) for task_id in tasks]
+    for sample in SamplesFile(file, problems, found.report["benchmark"]):
+        yield {"task_id": sample.task_id, "solution" if sample.is_solution else "completion": sample.text}
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _from_rollout(rollout: Rollout) -> JudgedSample:
@@ -94,25 +133,6 @@ def _from_rollout(rollout: Rollout) -> JudgedSample:
         judged_by=f"{verdict.backend} {verdict.image_digest}".strip(),
         **common,
     )
-
-
-def _from_verdicts(verdicts: Path) -> Iterator[JudgedSample]:
-    samples = _samples_beside(verdicts)
-    if samples is None:
-        for number, row in read_json_lines(verdicts):
-            yield _from_row(row, {}, f"{verdicts}, line {number}")
-        return
-    texts = (row for _, row in read_json_lines(samples))
-    for numbered, text in zip_longest(read_json_lines(verdicts), texts):
-        if numbered is None or text is None or numbered[1].get("task_id") != text.get("task_id"):
-            raise DataError(f"{samples} has other samples than {verdicts}; move it away to have a report without it")
-        yield _from_row(numbered[1], text, f"{verdicts}, line {numbered[0]}")
-
-
-def _samples_beside(verdicts: Path) -> Path | None:
-    """The file with what was judged, row by row; of greedy answers there is none."""
-    path = verdicts.with_name(SAMPLES)
-    return path if verdicts.name == VERDICTS and path.exists() else None
 
 
 def _from_row(row: dict[str, Any], text: dict[str, Any], where: str) -> JudgedSample:

@@ -87,7 +87,9 @@ def store(path: Path, found: Sequence[Rollout], suffix: str = "") -> None:
             files.append(one)
 
 
-def evaluation(path: Path, endings: dict[str, Sequence[Ending]], *, with_samples: bool = True, text: str = "") -> None:
+def evaluation(
+    path: Path, endings: dict[str, Sequence[Ending]], *, with_samples: bool = True, text: str = "", policy: Any = None
+) -> None:
     """What `rlcode eval --greedy` leaves; the first ending of a problem is the greedy answer's too."""
     by_id = {problem.task_id: problem for problem in PROBLEMS}
     judged = [
@@ -100,7 +102,7 @@ def evaluation(path: Path, endings: dict[str, Sequence[Ending]], *, with_samples
     with ReportFiles(path, PROBLEMS, with_samples=with_samples) as files:
         files.add_all(judged)
         files.add_all(first, is_greedy=True)
-        files.write(_report(files.figures, files.greedy))
+        files.write(_report(files.figures, files.greedy, policy or {"samples": "elsewhere.jsonl"}))
 
 
 def _judged(problem: Problem, one: Rollout, place: int) -> Judged:
@@ -108,7 +110,7 @@ def _judged(problem: Problem, one: Rollout, place: int) -> Judged:
     return Judged(sample, one.program, one.verdict or Unscored(one.unscored_reason or ""), problem)
 
 
-def _report(figures: Figures, greedy: Figures) -> EvalReport:
+def _report(figures: Figures, greedy: Figures, policy: dict[str, Any]) -> EvalReport:
     given, withheld = pass_at_ks(figures.results, [1], 7)
     return EvalReport(
         "jsonl",
@@ -120,7 +122,7 @@ def _report(figures: Figures, greedy: Figures) -> EvalReport:
         withheld,
         greedy=greedy_interval(greedy.results),
         seed=7,
-        policy={"samples": "elsewhere.jsonl"},
+        policy=policy,
         versions={"python": "3.11"},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import itertools
 import json
 import random
@@ -331,9 +332,27 @@ def test_samples_that_could_not_be_scored_make_no_chart(tmp_path: Path) -> None:
 def test_an_evaluation_of_a_samples_file_has_verdicts_without_programs(tmp_path: Path) -> None:
     runs.evaluation(tmp_path, runs.START, with_samples=False)
     page = build_page(tmp_path)
-    assert "Not in this directory are the programs of: evaluation · evaluation, greedy." in page
+    assert "Programs are not kept, or no more to be had, of: evaluation · evaluation, greedy." in page
     assert '<th scope="row">policy.samples</th><td>elsewhere.jsonl</td>' in page
     assert len(rows(page)) == 10
+
+
+def test_programs_of_a_samples_file_are_shown_while_it_is_what_was_judged(tmp_path: Path) -> None:
+    samples, folder = tmp_path / "samples.jsonl", tmp_path / "eval"
+    one, other = {"task_id": "p/easy", "solution": "def f(x): ..."}, {"task_id": "p/hard", "completion": "return x"}
+    write_json_lines(samples, [*[one] * 4, *[other] * 4])
+    digest = hashlib.sha256(samples.read_bytes()).hexdigest()
+    policy = {"samples": str(samples), "sha256": digest}
+    runs.evaluation(folder, runs.START, with_samples=False, policy=policy)
+    found = [row for row in rows(build_page(folder)) if row["set"] == "evaluation"]
+    assert {(row["problem"], row["program"], row["completion"]) for row in found} == {
+        ("p/easy", "def f(x): ...", ""),
+        ("p/hard", "", "return x"),
+    }
+    samples.write_text(samples.read_text().replace("return x", "return 0"))
+    page = build_page(folder)
+    assert "no more to be had, of: evaluation" in page
+    assert {row["program"] + row["completion"] for row in rows(page)} == {""}
 
 
 def test_a_training_without_a_log_says_why(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@
       if (columns.line[row]) facts.push(`line ${columns.line[row]}`);
       if (columns.ms[row]) facts.push(`${columns.ms[row]} ms`, `${columns.mib[row]} MiB`);
       verdict.append(node("span", "", facts.length ? ` · ${facts.join(" · ")}` : ""));
-      const found = text("program", row) ? "" : text("how", row);
+      const found = ended.name === "no_code" ? text("how", row) : "";
       const own = problems[columns.problem[row]];
       $("detail").replaceChildren(
         node("h3", "", own.id),
