@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     if output.is_dir():
         raise InputError(f"{output} is a directory; name a file for --output")
     write_atomically(output, build_page(args.run))
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    print(f"{output}: {output.stat().st_size / 1e3:,.0f} kB; open it in a browser")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from eval.run_report.build import build_page
 from rlcode.data import jsonl
 from rlcode.errors import ConfigError
 from rlcode.run_directory import write_json_lines
@@ -296,6 +297,10 @@ def test_a_loop_that_is_killed_goes_on_with_the_same_command_and_the_policy_gets
     assert end["pass_at_1"]["low"] > start["pass_at_1"]["high"]
     assert (tmp_path / "run" / "best_adapter" / "adapter_model.safetensors").exists()
     assert "round-01 (best)" in (tmp_path / "run" / "summary.md").read_text()
+    page = build_page(tmp_path / "run")
+    assert f"pass@1, round-01: {end['pass_at_1']['value']:.1%} [" in page
+    assert "different pairs of those that DPO drew" in page
+    assert "has no log" not in page
 
 
 # What is tried before.
