@@ -55,7 +55,7 @@ class SampleSet:
     @property
     def report(self) -> dict[str, Any]:
         """The report of `rlcode eval` beside it; empty where there is none."""
-        return _json(self.folder / REPORT) if self.role is Role.EVALUATION else {}
+        return _json(self.folder / REPORT) if self.role in (Role.EVALUATION, Role.GREEDY) else {}
 
 
 @dataclass(frozen=True)

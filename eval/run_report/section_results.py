@@ -84,7 +84,7 @@ def _unevaluated(counts: Sequence[SetCounts]) -> Iterator[Html]:
 def _reported(one: SetCounts) -> Iterator[Html]:
     """The figures of an evaluation's own report, with base tests, difficulties and tags."""
     given = one.found.report
-    if not given:
+    if not given or one.found.role is Role.GREEDY:
         return
     try:
         report = from_json(EvalReport, given)

@@ -39,7 +39,9 @@ def _row(one: SetCounts) -> list[str]:
     lost = one.samples - len(one.seconds)
     times, memory = _quantiles(one.seconds, 1000), _quantiles(one.memory_mb, 1)
     shown = [f"{value:,.0f}" if value >= 10 else f"{value:.1f}" for value in (*times, memory[0], memory[2])]
-    judged_by = ", ".join(name[:40] for name, _ in one.judged_by.most_common(3) if name)
+    said_by_report = " ".join(str(one.found.report.get(name, "")) for name in ("backend", "image_digest"))
+    names = [name for name, _ in one.judged_by.most_common(3) if name] or [said_by_report.strip()]
+    judged_by = ", ".join(name[:40] for name in names)
     share = f"{lost:,} ({percent(lost / one.samples)})" if lost else "0"
     return [one.found.name, f"{one.samples:,}", share, *(shown if one.seconds else ["–"] * 5), judged_by or "–"]
 

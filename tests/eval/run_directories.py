@@ -122,6 +122,8 @@ def _report(figures: Figures, greedy: Figures, policy: dict[str, Any]) -> EvalRe
         withheld,
         greedy=greedy_interval(greedy.results),
         seed=7,
+        backend="scripted",
+        image_digest="sha256:0",
         policy=policy,
         versions={"python": "3.11"},
     )

@@ -322,6 +322,13 @@ def test_what_is_absent_is_said_and_no_chart_is_empty(tmp_path: Path) -> None:
         assert "<circle" in figure or "<rect" in figure, figure[:200]
 
 
+def test_what_judged_is_named_for_rollouts_and_evaluations_alike(tmp_path: Path) -> None:
+    page = build_page(runs.loop(tmp_path))
+    table = re.findall(r"What judging took.*?</table>", page, re.DOTALL)[0]
+    assert table.count("<td>local</td>") == 2
+    assert table.count("<td>scripted sha256:0</td>") == 4
+
+
 def test_samples_that_could_not_be_scored_make_no_chart(tmp_path: Path) -> None:
     runs.store(tmp_path, runs.rollouts({"p/easy": ("gone", "gone")}))
     page = build_page(tmp_path)
