@@ -135,7 +135,7 @@ def no_image(*_: object) -> str:
 
 
 def install_fake(folder: Path, name: str, version: str) -> None:
-    made = folder / f"{name.replace("-", "_")}-{version}.dist-info"
+    made = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     made.mkdir(parents=True)
     (made / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
