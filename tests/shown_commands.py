@@ -31,6 +31,10 @@ SUBCOMMANDS = {"rollout": ("show",)}
 """Commands that look at the first word by themselves."""
 
 
+STANDS_FOR = {"my.yaml": "configs/tiny/grpo.yaml"}
+"""A file of the reader's, for which one of ours is taken."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """One command on a page."""
@@ -103,7 +107,7 @@ def commands_in(line: str) -> Iterator[tuple[str, ...]]:
         while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
             command.pop(0)
         if command and command[0] in FIRST_WORDS and len(command) > 1:
-            yield tuple(word for word in command if word not in ("…", "..."))
+            yield tuple(STANDS_FOR.get(word, word) for word in command if word not in ("…", "..."))
         command = []
 
 
