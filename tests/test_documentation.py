@@ -16,7 +16,8 @@ FOREIGN = {
     *("--enable-lora", "--logprobs-mode"),  # vLLM's
     *("--requeue", "--nodes", "--module"),  # Slurm's, accelerate's
 }
-PATH = re.compile(rf"(?:{'|'.join(ROOMS)}|configs|docs|benchmarks|tests|\.ci)/[\w./*-]*")
+FOLDERS = "|".join((*ROOMS, "configs", "docs", "benchmarks", "tests", r"\.ci"))
+PATH = re.compile(rf"(?:{FOLDERS})/(?:[\w./*-]*(?:/|\.(?:py|md|yaml|json|jsonl|sh|txt|sbatch)))?")
 ALL = shown_commands()
 
 
@@ -80,7 +81,7 @@ def test_options_and_commands_in_running_text_are_there(page: Path):
     everything = set().union(*known.values(), FOREIGN)
     for code in inline_code(page):
         name = " ".join(code.split()[:2])
-        if code.startswith("rlcode ") and name.split()[1].isalpha() and name.split()[1] not in COMMANDS:
+        if (command := re.fullmatch("rlcode ([a-z-]+)", name)) and command[1] not in COMMANDS and name not in known:
             wrong.append(code)
         if code.startswith(("rlcode ", "--")):
             here = known.get(name, everything)
@@ -92,7 +93,7 @@ def test_options_and_commands_in_running_text_are_there(page: Path):
 def test_files_and_names_in_running_text_are_there(page: Path):
     wrong = []
     for code in inline_code(page):
-        if PATH.fullmatch(code) and not any(ROOT.glob(code.rstrip("/"))):
+        if PATH.fullmatch(code) and not any(ROOT.glob(code.replace("SIZE", "*").rstrip("/"))):
             wrong.append(code)
         if re.fullmatch(rf"(?:{'|'.join(ROOMS)})(?:\.\w+)+", code) and not code.endswith(
             (".md", ".yaml", ".json", ".py")

@@ -1,4 +1,4 @@
-"""The quick ones of the commands that the documentation shows, really run, in a folder with the files that they name."""
+"""The quick ones of the commands that the documentation shows, really run in a folder with the files that they name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, rando
     here = tmp_path_factory.mktemp("workplace")
     (here / "configs").symlink_to(ROOT / "configs")
     (here / "answer.py").write_text(ANSWER)
-    rows = [json.loads(line) for line in gzip.open(shared_data / "humaneval_codegen16b_n20.jsonl.gz", "rt")]
+    samples = gzip.decompress((shared_data / "humaneval_codegen16b_n20.jsonl.gz").read_bytes()).decode()
+    rows = [json.loads(line) for line in samples.splitlines()]
     rows = [row for row in rows if row["task_id"] in ("HumanEval/23", "HumanEval/53")]
     halves = {"base": rows[:10] + rows[20:30], "dpo": rows[10:20] + rows[30:]}
     for name, half in {"samples.jsonl": rows[:10], **{f"{name}.jsonl": half for name, half in halves.items()}}.items():

@@ -59,9 +59,12 @@ def test_what_it_says_of_this_machine_is_true(tmp_path: Path):
         assert found["judging"]["facts"]["backend"] == sandbox.backend
 
 
-def test_an_interpreter_without_any_package_gets_findings_and_no_traceback():
-    code, _, found = doctor(python=("-S",))  # no site-packages, so no rich for the table either
+def test_an_interpreter_without_any_package_gets_findings_and_no_traceback(tmp_path: Path):
+    (tmp_path / "torch.py").write_text("raise ImportError('not here')")
+    # no site-packages, so no rich for the table either
+    code, _, found = doctor(python=("-S",), PYTHONPATH=str(tmp_path))
     assert code == 1
+    assert found["torch works"]["state"] == "blocks"
     assert found["required packages"]["state"] == "blocks"
 
 
@@ -92,6 +95,7 @@ def test_gpus_are_listed_with_memory_and_driver(tmp_path: Path, monkeypatch: pyt
     )
     found = by_name(devices.gpus())
     assert found["GPU 1"].facts == {"name": "NVIDIA H200", "memory": 143771 << 20, "free": 12 << 20, "driver": "580.65"}
+    monkeypatch.setattr(devices, "run_python", lambda code: {"version": "2.13.0", "cuda": None, "devices": []})
     (torch,) = devices.torch_works(devices.has_gpu())
     assert "torch does not see" in torch.blocks
 
@@ -109,18 +113,17 @@ def _driver_is_asked_anew():
     devices.rows_of_driver.cache_clear()
 
 
-def test_without_an_engine_and_user_namespaces_nothing_can_be_judged(tmp_path: Path):
+def test_without_an_engine_and_user_namespaces_nothing_can_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     gone = [Finding(judging.LOCAL, State.LIMITS, "User namespaces are switched off")]
     here = [Finding(judging.LOCAL, State.FINE, "allowed")]
-    code, _, found = doctor("--json", DOCKER_HOST=f"unix://{tmp_path}/no.sock")
-    assert code == 0, "the local sandbox serves"
-    assert found["Docker engine"]["state"] == "limits"
-    assert "no.sock" in found["Docker engine"]["detail"]
-    assert found["judging"]["facts"]["backend"] == "local"
-    no_engine = [Finding(judging.ENGINE, State.LIMITS, "no answer", mend="sudo systemctl start docker")]
-    assert judging.conclusion(no_engine, here).state == State.FINE
-    nothing = judging.conclusion(no_engine, gone)
-    assert (nothing.state, nothing.mend) == (State.BLOCKS, "sudo systemctl start docker")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    (engine,) = judging.docker()
+    assert engine.state == State.LIMITS
+    assert "no.sock" in engine.detail
+    assert engine.blocks == "--sandbox docker; use --sandbox local"
+    assert judging.conclusion([engine], here).facts["backend"] == "local"
+    nothing = judging.conclusion([engine], gone)
+    assert (nothing.state, nothing.mend) == (State.BLOCKS, engine.mend)
 
 
 def test_an_image_of_another_version_is_not_taken_for_ours(monkeypatch: pytest.MonkeyPatch):
@@ -224,11 +227,13 @@ def test_a_compiler_without_python_s_headers_does_not_do(tmp_path: Path, monkeyp
 def test_a_disk_without_room_blocks_runs_and_limits_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     runs = tmp_path / "not" / "there" / "yet"
-    states = {name: finding.state for name, finding in by_name(machine.disks(runs, least=1)).items()}
+    states = {
+        name: finding.state for name, finding in by_name([*machine.disks(runs, 1), *machine.model_cache(1)]).items()
+    }
     assert set(states.values()) == {State.FINE}
-    small = by_name(machine.disks(runs, least=1 << 60))
+    small = by_name([*machine.disks(runs, 1 << 60), *machine.model_cache(1 << 60)])
     assert (small["disk: runs"].state, small["disk: runs"].mend) == (State.BLOCKS, "--output_dir on another disk")
-    assert small["disk: models and data"].state == State.LIMITS
+    assert small["disk: models"].state == State.LIMITS
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
     assert small["disk: runs"].facts["free"] == pytest.approx(free, rel=0.05)
     assert not runs.exists(), "looking makes nothing"

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from queue import Empty, SimpleQueue
 from typing import Any
 
-PROBE_LIMIT_S = 60.0
-"""How long all probes may take together: the import of torch from a cold disk is the longest."""
+IMPORT_LIMIT_S = 60.0
+"""How long an import in a process of its own may take: torch's, from a cold disk."""
+PROBE_LIMIT_S = 75.0
+"""How long all probes may take together."""
 
 
 class State(StrEnum):
@@ -65,9 +68,10 @@ def examine(
     for name, probe in probes.items():
         threading.Thread(target=ask, args=(name, probe), daemon=True).start()
     found: dict[str, list[Finding]] = {}
+    deadline = time.monotonic() + limit_s
     for _ in probes:
         try:
-            name, findings = answers.get(timeout=limit_s)
+            name, findings = answers.get(timeout=max(deadline - time.monotonic(), 0.0))
         except Empty:
             break
         found[name] = findings
@@ -75,7 +79,7 @@ def examine(
     return {name: found.get(name, [Finding(name, failed[name], silent)]) for name in probes}
 
 
-def run_python(code: str, limit_s: float = PROBE_LIMIT_S) -> Any:
+def run_python(code: str, limit_s: float = IMPORT_LIMIT_S) -> Any:
     """What `code` prints as JSON in an interpreter of its own: a library may hang, or take its process with it.
 
     Raises:

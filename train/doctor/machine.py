@@ -19,8 +19,8 @@ LEAST_MEMORY = 4 * GIB
 """Below that the quickstart beside a sandbox of two workers is at the border."""
 LEAST_SHARED_MEMORY = 1 * GIB
 """Docker gives a container 64 MiB."""
-LEAST_FOR_RUNS = 1 * GIB
-LEAST_FOR_TEMPORARY = 1 * GIB
+LEAST_FREE = 1 * GIB
+"""For checkpoints of an adapter, and rollouts."""
 LEAST_FOR_MODELS = 20 * GIB
 """A model of seven billion parameters is a download of 15 GB."""
 
@@ -99,20 +99,20 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Finding]:
     )
 
 
-def disks(runs: Path, least: int | None = None) -> Iterator[Finding]:
-    """Room where runs are written (`runs`), where temporary files are, and where models are downloaded to. `least` is
-    what each of them needs, in bytes; none: what is usual."""
+def disks(runs: Path, least: int = LEAST_FREE) -> Iterator[Finding]:
+    """Room where runs are written (`runs`), and where temporary files are; `least` bytes are needed in each."""
+    blocks = "training and rollouts"
+    yield _room("disk: runs", runs, least, State.BLOCKS, blocks, "--output_dir on another disk")
+    folder, blocks = Path(tempfile.gettempdir()), "--dry_run, the sandbox without Docker"
+    yield _room("disk: temporary files", folder, least, State.LIMITS, blocks, "export TMPDIR=DIR, on another disk")
+
+
+def model_cache(least: int = LEAST_FOR_MODELS) -> Iterator[Finding]:
+    """Room where models and data are downloaded to; `least` in bytes."""
     from huggingface_hub import constants
 
-    places = [
-        ("runs", runs, LEAST_FOR_RUNS, State.BLOCKS, "training and rollouts", "--output_dir on another disk"),
-        ("temporary files", Path(tempfile.gettempdir()), LEAST_FOR_TEMPORARY, State.LIMITS,
-         "--dry_run, the sandbox without Docker", "export TMPDIR=DIR, on another disk"),
-        ("models and data", Path(constants.HF_HUB_CACHE), LEAST_FOR_MODELS, State.LIMITS,
-         "the download of larger models", "export HF_HOME=DIR, on another disk"),
-    ]  # fmt: skip
-    for name, folder, usual, state, blocks, mend in places:
-        yield _room(f"disk: {name}", folder, usual if least is None else least, state, blocks, mend)
+    folder, blocks = Path(constants.HF_HUB_CACHE), "the download of larger models"
+    yield _room("disk: models", folder, least, State.LIMITS, blocks, "export HF_HOME=DIR, on another disk")
 
 
 def _room(name: str, folder: Path, least: int, state: State, blocks: str, mend: str) -> Finding:

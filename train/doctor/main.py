@@ -55,6 +55,7 @@ def diagnose(runs: Path, *, thorough: bool = False) -> dict[str, list[Finding]]:
             "memory": machine.memory,
             "shared memory": machine.shared_memory,
             "disks": partial(machine.disks, runs),
+            "model cache": machine.model_cache,
             "GPUs": devices.gpus,
             "torch": partial(devices.torch_works, gpu),
             "required packages": packages.required,
@@ -67,12 +68,16 @@ def diagnose(runs: Path, *, thorough: bool = False) -> dict[str, list[Finding]]:
         },
         needed,
     )
+
+    def together(*names: str) -> list[Finding]:
+        return [finding for name in names for finding in found[name]]
+
     return {
-        "machine": [*found["system"], *found["cores"], *found["memory"], *found["shared memory"], *found["disks"]],
-        "devices": [*found["GPUs"], *found["torch"]],
-        "sandbox": [*found["docker"], *found["local"], judging.conclusion(found["docker"], found["local"])],
-        "packages": [*found["required packages"], *found["optional packages"], *found["vLLM"]],
-        "DeepSpeed's builds": [*found["compiler"], *found["locks"]],
+        "machine": together("system", "cores", "memory", "shared memory", "disks", "model cache"),
+        "devices": together("GPUs", "torch"),
+        "sandbox": [*together("docker", "local"), judging.conclusion(found["docker"], found["local"])],
+        "packages": together("required packages", "optional packages", "vLLM"),
+        "DeepSpeed's builds": together("compiler", "locks"),
     }
 
 
