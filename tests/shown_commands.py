@@ -92,8 +92,12 @@ def code_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def commands_in(line: str) -> Iterator[tuple[str, ...]]:
-    """The commands of a line as the shell would part it, without variables before them and words left out (`…`)."""
-    lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|&;")
+    """The commands of a line as the shell would part it, without variables before them and words left out (`…`). A
+    variable in it is a number."""
+    if set("`→") & set(line):  # what a command printed, or a drawing
+        return
+    line = re.sub(r"\$\(\(.*?\)\)|\"?\$[A-Z_]+\"?", "1", line.removeprefix("$ "))
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;")
     lexer.whitespace_split = True
     try:
         words = list(lexer)
@@ -107,8 +111,14 @@ def commands_in(line: str) -> Iterator[tuple[str, ...]]:
         while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
             command.pop(0)
         if command and command[0] in FIRST_WORDS and len(command) > 1:
-            yield tuple(STANDS_FOR.get(word, word) for word in command if word not in ("…", "..."))
+            yield tuple(_plain(word) for word in command if word not in ("…", "..."))
         command = []
+
+
+def _plain(word: str) -> str:
+    """A word without the brackets that mark an option as one that may be left out."""
+    word = word.removeprefix("[") if word.startswith("[--") else word
+    return STANDS_FOR.get(word, word if "[" in word else word.removesuffix("]"))
 
 
 def problem_with(command: Shown) -> str | None:
@@ -210,6 +220,9 @@ def known_options() -> dict[str, set[str]]:
         lines = [["--method", "dpo"] if name == "plan" else [], *([word] for word in SUBCOMMANDS.get(name, ()))]
         found[f"rlcode {name}"] = set().union(*(_options(_parser_of(module, line)) for line in lines))
     found |= {f"train/{name}.py": _options(_parser_of(f"train.{name}", ON_A_CPU)) for name in SCRIPTS}
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        if "parse_args()" in path.read_text(encoding="utf-8"):
+            found[f"benchmarks.{path.stem}"] = _options(_parser_of(f"benchmarks.{path.stem}", []))
     found["accelerate launch"] = _options(launch_command_parser())
     return found
 

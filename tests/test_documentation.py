@@ -40,8 +40,8 @@ def test_the_commands_of_all_kinds_of_places_are_found():
     ("line", "complaint"),
     [
         ("rlcode evaluate --k 1", "evaluate"),
-        ("rlcode eval --benchmrk humaneval --samples x --output_dir y", "--benchmrk"),
-        ("rlcode eval --bench humaneval --samples x --output_dir y", "--bench"),
+        ("rlcode eval --benchmark humaneval --smples x --output_dir y", "--smples"),
+        ("rlcode eval --benchmark humaneval --sampl x --output_dir y", "--sampl"),
         ("rlcode sandbox run answer.py --benchmrk humaneval", "--benchmrk"),
         ("rlcode rollout --config configs/rollout.yaml --num_generation 4 --output_dir x", "--num_generation"),
         ("rlcode rollout show runs/r1 --faild", "--faild"),
