@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import functools
 import importlib
 import io
 import re
@@ -54,6 +55,7 @@ class Parsed(BaseException):
         self.parser = parser
 
 
+@functools.cache
 def shown_commands() -> list[Shown]:
     """Those in code blocks of the pages and of modules' docstrings, and at the head of configurations."""
     modules = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]

@@ -23,7 +23,7 @@ from typing import List
 
 
 def has_close_elements(numbers: List[float], threshold: float) -> bool:
-    return any(abs(a - b) < threshold for a, b in zip(numbers, numbers[1:]))
+    return False
 """
 PROMPT, PASSED, WRONG = "def f():\n", "    return 1", "    return 2"
 
@@ -38,8 +38,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, rando
     rows = [json.loads(line) for line in samples.splitlines()]
     rows = [row for row in rows if row["task_id"] in ("HumanEval/23", "HumanEval/53")]
     halves = {"base": rows[:10] + rows[20:30], "dpo": rows[10:20] + rows[30:]}
-    for name, half in {"samples.jsonl": rows[:10], **{f"{name}.jsonl": half for name, half in halves.items()}}.items():
-        (here / name).write_text("".join(json.dumps(row) + "\n" for row in half))
+    for name, half in halves.items():
+        (here / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in half))
     question = {"question": "Write a function that doubles a number.", "unit_tests": "assert double(2) == 4"}
     pd.DataFrame([question]).to_parquet(here / "problems.parquet")
     tokenizer = AutoTokenizer.from_pretrained(random_model)
@@ -66,20 +66,16 @@ def run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     def run_line(line: str, *more: object, stdin: str = "") -> tuple[int, str]:
         (words,) = commands_in(line)
         assert words in shown, f"no page shows `{line}` any more"
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         code = main([*words[1:], *map(str, more)])
         return code, capsys.readouterr().out
 
     return run_line
 
 
-@pytest.fixture
-def humaneval(shared_data: Path) -> tuple[object, ...]:
-    return ("--benchmark_file", shared_data / "HumanEval.jsonl.gz")
-
-
-def test_a_program_is_judged_as_the_readme_shows_it(run, humaneval):
-    code, said = run("rlcode sandbox run answer.py --benchmark humaneval --task HumanEval/0", *humaneval)
+def test_a_program_is_judged_as_the_readme_shows_it(run, shared_data: Path):
+    data = shared_data / "HumanEval.jsonl.gz"
+    code, said = run("rlcode sandbox run answer.py --benchmark humaneval --task HumanEval/0", "--file", data)
     readme = (ROOT / "README.md").read_text()
     for line in (
         "✗ wrong_answer  3 of 7 tests passed",
@@ -95,13 +91,12 @@ def test_a_program_from_a_pipe_is_run(run):
     assert (code, "42" in said) == (0, True)
 
 
-def test_samples_are_evaluated_and_evaluations_compared(run, humaneval, workplace: Path):
+def test_samples_are_evaluated_and_evaluations_compared(run, shared_data: Path):
+    humaneval = ("--benchmark_file", shared_data / "HumanEval.jsonl.gz")
     line = "rlcode eval --benchmark humaneval --samples samples.jsonl --k 1 10 --output_dir runs/eval"
-    code, said = run(line, *humaneval)
-    assert (code, "pass@10" in said) == (0, True)
     for name in ("base", "dpo"):
-        options = ("--samples", f"{name}.jsonl", "--output_dir", f"runs/eval-{name}")
-        assert run(line, *humaneval, *options)[0] == 0
+        code, said = run(line, *humaneval, "--samples", f"{name}.jsonl", "--output_dir", f"runs/eval-{name}")
+        assert (code, "pass@10" in said) == (0, True)
     code, said = run("rlcode compare runs/eval-base runs/eval-dpo")
     assert (code, "pass@1" in said) == (0, True)
 
