@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rlcode.cli import COMMANDS
-from tests.shown_commands import PAGES, ROOMS, ROOT, Shown, known_options, problem_with, shown_commands
+from tests.shown_commands import PAGES, ROOMS, ROOT, Shown, commands_in, known_options, problem_with, shown_commands
 
 FOREIGN = {
     *("--enable-lora", "--logprobs-mode"),  # vLLM's
@@ -58,8 +60,6 @@ def test_the_commands_of_all_kinds_of_places_are_found():
     ],
 )
 def test_a_slip_of_the_pen_in_any_of_them_would_be_noticed(line: str, complaint: str):
-    from tests.shown_commands import commands_in
-
     (words,) = commands_in(line)
     assert complaint in (problem_with(Shown("page", 1, words)) or "")
 
@@ -87,6 +87,27 @@ def test_options_and_commands_in_running_text_are_there(page: Path):
             here = known.get(name, everything)
             wrong += [f"{code}: {word}" for word in re.findall(r"(?:^|\s)(--[\w-]+)", code) if word not in here]
     assert wrong == []
+
+
+def fenced(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_keys_of_yaml_examples_are_fields():
+    everything = set().union(*options().values())
+    keys = {(page.name, key) for page in PAGES for block in fenced(page, "yaml") for key in yaml.safe_load(block)}
+    assert ("dpo.md", "quiz_steps") in keys
+    assert [(page, key) for page, key in sorted(keys) if f"--{key}" not in everything] == []
+
+
+def test_python_examples_compile_and_import_what_is_there():
+    blocks = [(page.name, block) for page in PAGES if page.name != "README.md" for block in fenced(page, "python")]
+    assert {"extending.md", "rewards.md", "sandbox.md"} <= {name for name, _ in blocks}
+    for name, block in blocks:
+        for node in ast.walk(ast.parse(block, name)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in ROOMS:
+                exec(ast.unparse(node), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
