@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from train.doctor.findings import Finding, State, run_python
-from train.doctor.packages import requirement
+from train.doctor.packages import requirement_of
 
 SMI = ("nvidia-smi", "--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits")
 SMI_LIMIT_S = 20.0
@@ -74,7 +74,7 @@ def torch_works(gpu_is_there: bool) -> Iterator[Finding]:
 
 
 def _reinstall() -> str:
-    return f"{sys.executable} -m pip install --force-reinstall {shlex.quote(requirement('torch'))}"
+    return f"{sys.executable} -m pip install --force-reinstall {shlex.quote(requirement_of('torch'))}"
 
 
 def _precision(bf16: bool) -> str:

