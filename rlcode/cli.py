@@ -14,6 +14,7 @@ from rlcode.errors import DISK_ERRNOS, RlcodeError
 # name: (module with `main(argv) -> exit code`, one line of help)
 COMMANDS = {
     "quickstart": ("train.quickstart", "the whole loop on a tiny model: no GPU, no Docker, no download needed"),
+    "doctor": ("train.doctor.main", "what this machine can do, what is missing, and the command that mends it"),
     "run": ("train.loop", "rounds of rollouts, training and validation, each from the last one's adapter"),
     "eval": ("eval.main", "pass@k of a model or of a samples file, judged in the sandbox"),
     "report": ("eval.commands.report", "one HTML page of all that a run directory holds, for people"),

@@ -7,9 +7,13 @@ log-probabilities of the distribution that was drawn from. On a CPU it takes the
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
+
+from rlcode.errors import EngineError
+from sampling.vllm_settings import CPU_ENVIRONMENT, HOW_TO_GET_VLLM, length_for, lora_rank
 
 _DESCRIPTION = """Start one vLLM server for --engine vllm-server; it runs until it is stopped.
 
@@ -31,6 +35,8 @@ def main(argv: list[str]) -> int:
     from sampling.adapters import weight_files
 
     args = _parser().parse_args(argv)
+    if importlib.util.find_spec("vllm") is None:
+        raise EngineError(f"vLLM is not installed; {HOW_TO_GET_VLLM}")
     weight_files(args.model)  # a model that does not exist is told now, not after a minute
     command = server_command(args, on_gpu=_has_gpu())
     print(f"vLLM starts on http://{args.host}:{args.port} (give this to --engine_urls)", flush=True)
@@ -54,8 +60,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def server_command(args: argparse.Namespace, *, on_gpu: bool) -> ServerCommand:
     """The command line and environment of the server."""
-    from sampling.vllm_settings import CPU_ENVIRONMENT, length_for, lora_rank
-
     arguments = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", args.model]
     arguments += ["--served-model-name", args.model, "--host", args.host, "--port", str(args.port)]
     arguments += ["--max-model-len", str(length_for(args.model, args.max_model_length)), "--seed", "0"]

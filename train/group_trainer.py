@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from train.grpo_trainer import GrpoTrainer
 from train.policy_rollouts import PolicyRollouts
-from train.run_trainer import GrpoTrainer
 
 
 class GroupTrainer(GrpoTrainer):

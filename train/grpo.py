@@ -64,6 +64,11 @@ def train_grpo(
     `engine` and `sandbox`, where given, are used and left open; else new ones are opened as `args` says. With
     `callbacks`, no progress is shown here.
     """
+    from train.trl_without_vllm import load_trl_without_vllm
+
+    if args.engine != "trl":
+        load_trl_without_vllm()  # before what imports TRL's trainer
+
     from datasets import Dataset
 
     from rewards.composite import CompositeReward

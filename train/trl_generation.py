@@ -24,8 +24,8 @@ from sampling.arguments import EngineArguments
 from sandbox.judging import UnscoredShare
 from sandbox.protocol import Sandbox
 from train.arguments import GrpoArguments
+from train.grpo_trainer import GrpoTrainer
 from train.policy_sync import open_training_sandbox
-from train.run_trainer import GrpoTrainer
 
 _OURS_ALONE = (
     *("exploration", "error_type_power", "notebook", "group_band", "max_refills", "held_back_tests"),

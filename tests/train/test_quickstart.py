@@ -1,4 +1,4 @@
-"""The main job, whole, in all four combinations of engine and sandbox."""
+"""The main job, whole, with each engine and each sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from eval.run_report.build import build_page
 from rlcode.types import Problem, from_json
 from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
-from tests.conftest import run_quickstart
+from tests.conftest import ALL_TESTS, run_quickstart
+
+OTHERS = [("vllm", "local"), *([("transformers", "local"), ("vllm", "docker")] if ALL_TESTS else [])]
 
 
 def stages(run: Path) -> dict[str, dict]:
@@ -70,7 +72,7 @@ def test_the_page_of_the_run_has_its_figures_its_pairs_and_its_log(quickstart_ru
     assert "has no log" not in page
 
 
-@pytest.mark.parametrize(("engine", "sandbox"), [("transformers", "local"), ("vllm", "docker"), ("vllm", "local")])
+@pytest.mark.parametrize(("engine", "sandbox"), OTHERS)
 def test_the_other_combinations_end_in_the_table_too(tmp_path: Path, engine: str, sandbox: str):
     run = run_quickstart(tmp_path / "run", engine, sandbox)
     check_table(run)
