@@ -72,7 +72,7 @@ def build_page(run: Path, most_bytes: int = MOST_BYTES) -> str:
             sampler_section(draws, counts),
             training_section(logs, _stage_seconds(run)),
             alarms_section(logs),
-            sandbox_section(counts),
+            sandbox_section(counts, logs),
             browse_section(packed, kept, counts, prompts),
             settings_section(layout.records, _proof(run), layout.absent),
         ]

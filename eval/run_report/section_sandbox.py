@@ -7,27 +7,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eval.run_report.charts import charts, percent, stacked_chart
+from eval.run_report.charts import SECONDS, charts, curve_chart, percent, stacked_chart
 from eval.run_report.counts import SetCounts
+from eval.run_report.logs import TrainingLog
 from eval.run_report.markup import Html, folded, said, section, table
-from eval.run_report.plots import Series
+from eval.run_report.plots import Curve, Series
 
 _EDGES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _MOST_REASONS = 10
+_WAIT = "queue/job_wait"
+_RETRIES = "How often a job was tried again is not written down; what is unscored was tried again, and lost each time."
 
 
-def sandbox_section(counts: Sequence[SetCounts]) -> Html:
+def sandbox_section(counts: Sequence[SetCounts], logs: Sequence[TrainingLog]) -> Html:
     """The part of the page."""
     if not counts:
         return section("sandbox", "Sandbox", said("No judged sample lies in this directory."))
-    parts = [_table(counts), charts([_times(counts)]), *_reasons(counts)]
-    parts.append(
-        said(
-            "How often a job was tried again is not written down; what is unscored was tried again and lost each time. "
-            "How long jobs waited for a worker is the metric queue/job_wait of GRPO's log."
-        )
-    )
+    waits = [_waits(at, log) for at, log in enumerate(logs) if log.points(_WAIT)]
+    parts = [_table(counts), charts([_times(counts), *waits]), *_reasons(counts), said(_RETRIES)]
+    if not waits:
+        parts.append(said("How long programs waited for a worker is logged by GRPO alone, and no such log is here."))
     return section("sandbox", "Sandbox", *parts)
+
+
+def _waits(at: int, log: TrainingLog) -> Html:
+    note = "Seconds that a program waited until a worker was free, mean of a batch. The engine goes on meanwhile."
+    curve = Curve(_WAIT, "s-0", log.points(_WAIT))
+    return curve_chart(f"waits-{at}", f"Wait for the sandbox, {log.training.name}", note, [curve], SECONDS)
 
 
 def _table(counts: Sequence[SetCounts]) -> Html:

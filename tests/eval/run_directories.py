@@ -45,6 +45,7 @@ LOG = [
         "held_back/pass_rate_shown": 0.5,
         "held_back/pass_rate_all": 0.5 - 0.1 * step,
         "held_back/gap": 0.1 * step,
+        "queue/job_wait": 0.5 * step,
         "seconds/generate": 3.0,
         "seconds/update": 1.0,
         "seconds/step": 4.0,

@@ -106,6 +106,7 @@ def test_charts_show_the_values_of_the_run(report: Path, opened: Opened) -> None
     assert numbers(page, "log-1-0")["4"] == ["1"]
     assert numbers(page, "seconds-1")["2"] == ["3 s", "1 s"]
     assert numbers(page, "held-back-1")["3"] == ["50.0%", "20.0%", "30.0%"]
+    assert numbers(page, "waits-1")["4"] == ["2 s"]
     assert numbers(page, "judge-time")["under 30 ms"] == ["40.6%"]
 
 

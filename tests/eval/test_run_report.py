@@ -313,6 +313,7 @@ def test_what_is_absent_is_said_and_no_chart_is_empty(tmp_path: Path) -> None:
         "No training ran in this directory",
         "No alarm was told",
         "No gap between shown and held-back tests is recorded",
+        "How long programs waited for a worker is logged by GRPO alone",
         "No drawn pair can be shown",
         "The prompts are not in this directory",
         "There is no run.json",
