@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import shutil
 import statistics
@@ -90,8 +91,15 @@ def making(run: Path, page: Path) -> dict[str, float]:
         "cpu_s": cpu.ru_utime + cpu.ru_stime,
         "growth_mb": peak - before,
         "file_mb": page.stat().st_size / 1e6,
+        "shown": samples_shown(page.read_text(encoding="utf-8")),
         "run_mb": sum(file.stat().st_size for file in run.iterdir()) / 1e6,
     }
+
+
+def samples_shown(page: str) -> int:
+    """Samples that the page has one by one."""
+    found = re.search(r"(?:All )?([\d,]+)(?: of [\d,]+)? samples are here", page)
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def using(path: Path) -> dict[str, Any]:
@@ -125,6 +133,7 @@ def show(figures: dict[str, Any]) -> None:
     table.add_row("making the page, CPU time", f"{making['cpu_s']:.1f} s")
     table.add_row("growth of the process at most", f"{making['growth_mb']:,.0f} MiB")
     table.add_row("the page", f"{making['file_mb']:.1f} MB")
+    table.add_row("samples that it shows one by one", f"{making['shown']:,}")
     table.add_row("opened, until the samples are there", f"{using['ready_s']:.2f} s")
     table.add_row("a filter by outcome", f"{using['outcome_s']:.3f} s")
     table.add_row("the first search for a text, with the pause in typing", f"{using['first_text_s']:.3f} s")

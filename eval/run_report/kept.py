@@ -88,7 +88,7 @@ class KeptSamples:
             if self.cap == _LEAST_CAP:
                 self._leave_problems_out()
             else:
-                self.cap = _FIRST_CAP if self.cap is None else self.cap // 2
+                self.cap = _FIRST_CAP if self.cap is None else max(_LEAST_CAP, self.cap * 3 // 4)
                 for cell in self._cells.values():
                     while len(cell) > self.cap:
                         heapq.heappop(cell)
