@@ -18,7 +18,7 @@ from eval.run_report.kept import MOST_BYTES, KeptSamples
 from eval.run_report.layout import Layout, Role, read_layout
 from eval.run_report.logs import TrainingLog, read_log
 from eval.run_report.markup import Html, escape, join, tag
-from eval.run_report.pairs import keys_of, read_draws
+from eval.run_report.pairs import MOST_PAIRS, keys_of, read_draws
 from eval.run_report.samples_of import UNSCORED, samples_of
 from eval.run_report.section_errors import errors_section
 from eval.run_report.section_results import results_section
@@ -54,7 +54,8 @@ def build_page(run: Path, most_bytes: int = MOST_BYTES) -> str:
         InputError: it is no run directory. DataError: a file in it can't be used; it is named.
     """
     layout = read_layout(run)
-    draws = [found for found in map(read_draws, layout.trainings) if found is not None]
+    most_pairs = MOST_PAIRS // max(1, len(layout.trainings))
+    draws = [found for one in layout.trainings if (found := read_draws(one, most_pairs)) is not None]
     logs = [read_log(training) for training in layout.trainings]
     kept, counts = KeptSamples(keys_of(draws), most_bytes), [SetCounts(found) for found in layout.sets]
     for number, one in enumerate(counts):

@@ -21,6 +21,8 @@ MOST_BYTES = 24 << 20
 MOST_CHARACTERS = 6_000
 """Of one text; what is longer is cut, and says so."""
 _ROW_BYTES = 60
+_SLACK = 1.25
+"""What may be held meanwhile, so that room is not made at every sample."""
 _FIRST_CAP, _LEAST_CAP = 64, 4
 _TEXTS = ("program", "completion", "test", "detail", "stdout")
 
@@ -44,7 +46,7 @@ class _Entry(NamedTuple):
 
 
 class KeptSamples:
-    """Takes samples as they come and holds no more than `most_bytes` of texts and rows, but for `always`."""
+    """Takes samples as they come and keeps no more than `most_bytes` of texts and rows, but for `always`."""
 
     def __init__(self, always: Container[Key] = (), most_bytes: int = MOST_BYTES) -> None:
         self.cap: int | None = None
@@ -74,17 +76,18 @@ class KeptSamples:
         heapq.heappush(cell, _Entry(rank, self._number, KeptSample(set_number, self._shared(sample))))
         if self.cap is not None and len(cell) > self.cap:
             heapq.heappop(cell)
-        if self._bytes > self._most:
+        if self._bytes > _SLACK * self._most:
             self._make_room()
 
     def in_order(self) -> list[KeptSample]:
-        """By set, problem, policy and index."""
+        """By set, problem, policy and index. Room is made once more, so that it does not matter when it was before."""
+        self._make_room()
         kept = [*self._pairs, *(entry.kept for cell in self._cells.values() for entry in cell)]
         return sorted(kept, key=lambda one: (one.set_number, one.sample.task_id, one.sample.version, one.sample.index))
 
     def _make_room(self) -> None:
         self._count_again()  # what was let go of still counted
-        while self._bytes > 0.8 * self._most and self._cells:
+        while self._bytes > self._most and self._cells:
             if self.cap == _LEAST_CAP:
                 self._leave_problems_out()
             else:

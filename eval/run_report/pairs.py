@@ -17,7 +17,7 @@ from rlcode.run_directory import read_json_lines
 from sampling.notebook import ErrorNotebook
 
 MOST_PAIRS = 1_000
-"""Different pairs of a training that the page shows, equally many of each error type as far as there are."""
+"""Different pairs that the page shows, of all trainings together."""
 _PIECES = 12
 
 
@@ -60,8 +60,8 @@ class Draws:
         return pieces
 
 
-def read_draws(training: Training, most: int = MOST_PAIRS) -> Draws | None:
-    """The draws of a training; None where it drew no pairs.
+def read_draws(training: Training, most: int) -> Draws | None:
+    """The draws of a training, with `most` of its different pairs; None where it drew no pairs.
 
     Raises:
         DataError: a file can't be used.

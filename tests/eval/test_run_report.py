@@ -292,7 +292,7 @@ def test_shown_pairs_are_of_all_error_types(tmp_path: Path) -> None:
     frequent = [runs.draw(at, "p", 0, at, ErrorType.SYNTAX) for at in range(1, 3 * MOST_PAIRS)]
     runs.dpo(tmp_path, [], [*frequent, runs.draw(9_999, "p", 0, 0, ErrorType.KEY)])
     (training,) = read_layout(tmp_path).trainings
-    draws = read_draws(training)
+    draws = read_draws(training, MOST_PAIRS)
     assert draws is not None
     assert len(draws.pairs) == MOST_PAIRS
     assert Counter(pair.error_type for pair in draws.pairs)["key"] == 1
