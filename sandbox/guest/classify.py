@@ -55,8 +55,9 @@ _RUN_TYPES = {
     "EOFError": "stdin",
     "MemoryError": MEMORY,
 }
-_TEST_TYPES = {"ImportError": "import", "MemoryError": MEMORY}
-"""Whatever else a test raises, it raises over what the program did."""
+_TEST_TYPES = {"ImportError": "import", "NameError": "name", "MemoryError": MEMORY}
+"""A name that a test finds nowhere is one that the program was to have, or to import. Whatever else a test raises, it
+raises over what the program did."""
 ERROR_TYPES = frozenset(
     {NO_CODE, MISSING_ENTRY_POINT, WRONG_ANSWER, NO_RESULT, TIMEOUT, MEMORY, OUTPUT, CRASH, FORBIDDEN, OTHER_RUNTIME}
     | set(_COMPILE_TYPES.values())

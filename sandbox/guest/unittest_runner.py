@@ -50,7 +50,7 @@ def run(link: Link, source: str, entry_point: str, setup: str, code: str, classe
     if failed is not None:
         _tell(link, failed)
         return
-    recorder = Recorder(link, tests)
+    recorder = Recorder(link, tests, entry_point)
     unittest.TestSuite(tests).run(recorder)  # type: ignore[arg-type]
     recorder.end()
 
@@ -79,7 +79,8 @@ def _load(
     except SystemExit as error:
         program.finish(program.exit_code(error))
     except BaseException as error:
-        return _outcome_of(link, error, phase)
+        is_own = phase == TEST and _is_programs_own(error, entry_point)
+        return _outcome_of(link, error, RUN if is_own else phase)
     return None
 
 
@@ -95,8 +96,9 @@ class Recorder:
 
     failfast = shouldStop = _moduleSetUpFailed = False  # noqa: N815  unittest's own names
 
-    def __init__(self, link: Link, tests: Sequence[Any]) -> None:
+    def __init__(self, link: Link, tests: Sequence[Any], entry_point: str) -> None:
         self._link = link
+        self._entry_point = entry_point
         self._tests = tests  # kept: their ids are their names here
         self._places = {id(test): place for place, test in enumerate(tests)}
         self._process = os.getpid()
@@ -118,7 +120,7 @@ class Recorder:
     def stopTest(self, test: Any) -> None:  # noqa: N802
         raised = sys.exc_info()[1]  # what unittest lets pass: KeyboardInterrupt
         self._end_children()
-        outcome = self._outcome or (_UNDONE if raised is None else _outcome_of(self._link, raised))
+        outcome = self._outcome or (_UNDONE if raised is None else self._failure(raised))
         program.flush()
         self._link.send([*(self._question or []), *outcome])
         self._question = None
@@ -128,7 +130,7 @@ class Recorder:
         self._note(_PASSED)
 
     def addError(self, test: Any, raised: Any) -> None:  # noqa: N802
-        self._note(_outcome_of(self._link, raised[1]))
+        self._note(self._failure(raised[1]))
 
     addFailure = addError  # noqa: N815
 
@@ -139,8 +141,8 @@ class Recorder:
     def addSkip(self, test: Any, reason: str) -> None:  # noqa: N802
         """A decorator may skip a test and so may a test itself, but not the program."""
         raised = sys.exc_info()[1]
-        if raised is not None and _passes_program(raised):
-            self._note(_outcome_of(self._link, raised))
+        if raised is not None and program.FILE_NAME in _files_of(raised):
+            self._note(self._failure(raised))
         elif raised is not None or _is_marked(test):
             self._note(_SKIPPED)
 
@@ -162,6 +164,10 @@ class Recorder:
         elif self._outcome is None or (failed and self._outcome == _SKIPPED):
             self._outcome = outcome
 
+    def _failure(self, error: BaseException) -> list[Any]:
+        """The program's own, or the test's over what the program did."""
+        return _outcome_of(self._link, error, RUN if _is_programs_own(error, self._entry_point) else TEST)
+
     def _tell_up_to(self, place: int) -> None:
         self._end_children()
         while self._told < place:
@@ -179,23 +185,18 @@ def _tell(link: Link, outcome: list[Any]) -> None:
     link.send([*link.read(), *outcome])
 
 
-def _outcome_of(link: Link, error: BaseException, phase: str | None = None) -> list[Any]:
-    """Without a phase: the program's own failure, or one of the test over what the program did?"""
-    if phase is None:
-        phase = RUN if _is_programs_own(error) else TEST
+def _outcome_of(link: Link, error: BaseException, phase: str) -> list[Any]:
     return ["x", phase, *link.described(error)]
 
 
-def _is_programs_own(error: BaseException) -> bool:
-    """An assertion that failed is the program's where it stands there; anything else that was raised from there on."""
+def _is_programs_own(error: BaseException, entry_point: str) -> bool:
+    """An assertion that failed is the program's where it stands there; anything else, where it was raised from there on
+    or in the attempt to call it."""
     files = _files_of(error)
     if isinstance(error, AssertionError):
         return files[-1:] == [program.FILE_NAME]
-    return isinstance(error, SystemExit) or program.FILE_NAME in files
-
-
-def _passes_program(error: BaseException) -> bool:
-    return program.FILE_NAME in _files_of(error)
+    is_misfit = isinstance(error, TypeError) and str(error).startswith(f"{entry_point}() ")
+    return is_misfit or isinstance(error, SystemExit) or program.FILE_NAME in files
 
 
 def _files_of(error: BaseException) -> list[str]:
