@@ -9,7 +9,7 @@ from eval.evaluations import PASSED, Evaluation, Outcomes
 from eval.paired import holm
 from eval.pass_at_k import estimate_pass_at_k
 from eval.problem_differences import ProblemDifference, problem_difference
-from eval.report_tables import FORGEABLE
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.errors import InputError
 
 LEVEL = 0.05
@@ -204,8 +204,8 @@ def _have_all(tasks: Iterable[str], *sides: Outcomes) -> bool:
 
 
 def _pass_at_k(name: str, before: Outcomes, after: Outcomes, tasks: Sequence[str], k: int, seed: int) -> Figure:
-    estimates = ([_estimate(side[task], k) for task in tasks] for side in (before, after))
-    return _figure(name, *estimates, seed=seed)
+    baseline, other = ([_estimate(side[task], k) for task in tasks] for side in (before, after))
+    return _figure(name, baseline, other, seed)
 
 
 def _estimate(outcomes: Sequence[str], k: int) -> float:
@@ -221,8 +221,8 @@ def _greedy(name: str, before: Outcomes, after: Outcomes, tasks: Sequence[str], 
     both = [task for task in tasks if before.get(task) and after.get(task)]
     if not both:
         return []
-    shares = ([float(side[task][0] == PASSED) for task in both] for side in (before, after))
-    return [_figure(name, *shares, seed=seed)]
+    baseline, other = ([float(side[task][0] == PASSED) for task in both] for side in (before, after))
+    return [_figure(name, baseline, other, seed)]
 
 
 def _changed(

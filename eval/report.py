@@ -23,9 +23,10 @@ from eval.evaluations import GREEDY, REPORT, VERDICTS
 from eval.figures import Figures
 from eval.judging import Judged
 from eval.ordered_rows import OrderedRows
-from eval.report_tables import FORGEABLE, TABLES, figures_of, tables
+from eval.report_tables import TABLES, figures_of, tables
 from eval.samples import sample_row
 from rlcode.data.evalplus import passed_base
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.errors import InputError
 from rlcode.run_directory import write_atomically, write_json
 from rlcode.types import EvalReport, Problem, Unscored, Verdict, to_json

@@ -9,10 +9,10 @@ from typing import Any
 
 from eval.figures import Figures
 from eval.pass_at_k import estimate_pass_at_k
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.types import EvalReport, Interval, Problem
 
 MARKDOWN, CSV, PROBLEMS = TABLES = ("report.md", "report.csv", "problems.csv")
-FORGEABLE = "can be forged: judged in the candidate's interpreter"
 
 
 def tables(report: EvalReport, figures: Figures, problems: Sequence[Problem]) -> dict[str, str]:

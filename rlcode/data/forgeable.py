@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from rlcode.errors import DataError
 from rlcode.types import Problem, Verdict
 
+FORGEABLE = "can be forged: judged in the candidate's interpreter"
+"""What reports say of such verdicts."""
 _ADVICE = (
     "its unittest classes run in the program's own interpreter, where a pass can be forged, so it serves `rlcode eval` "
     "alone; take another benchmark to train on"

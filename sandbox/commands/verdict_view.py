@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.types import ErrorType, Problem, TestKind, Verdict
 from sandbox.protocol import Job
 from sandbox.terminal import harmless, one_line
@@ -15,7 +16,6 @@ AROUND = 2
 """Lines shown before and after the one that went wrong."""
 MOST_PRINTED = 20
 """Lines shown of what the program printed."""
-FORGEABLE = "can be forged: judged in the program's own interpreter"
 _WIDTH = 110
 _NEWLINE = re.compile(r"\r\n|\r|\n")  # what ends a line for Python; `splitlines` knows more
 _DIFFERENCE = re.compile(r"(?:(?P<at>[a-z]+ \d+): )?(?P<got>.*) != (?P<expected>.*)", re.DOTALL)

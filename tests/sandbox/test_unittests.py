@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import pytest
 
 from rlcode.errors import DataError
-from rlcode.types import ErrorType, Problem, TestCase, TestKind, Verdict
-from sandbox.protocol import Sandbox
+from rlcode.types import ErrorType, Problem, Program, TestCase, TestKind, Verdict
+from sandbox.commands.verdict_view import view
+from sandbox.protocol import Job, Sandbox
 from tests.sandbox.programs import SHORT, asserts, judge
 
 E = ErrorType
@@ -261,6 +262,13 @@ def test_a_failure_names_the_test_the_line_and_the_message(verdicts: dict[str, V
     assert (wrong.first_failing_test, wrong.detail) == ("TestCases.test_two", "AssertionError: 2 != 4")
     assert (raised.first_failing_test, raised.exception, raised.line) == ("TestCases.test_zero", "ZeroDivisionError", 1)
     assert verdicts["tearDownClass raises"].first_failing_test == "after the last test"
+
+
+def test_a_person_is_shown_that_it_can_be_forged(verdicts: dict[str, Verdict]) -> None:
+    job = Job(unit(), Program(RIGHT, "test"), LIMITS)
+    shown = "\n".join(str(line) for line in view(job, verdicts["wrong"]))
+    assert "because   AssertionError: 2 != 4" in shown
+    assert "can be forged: judged in the candidate's interpreter" in shown
 
 
 STUB = "import math\nHALF = 0.5\ndef f(x):\n    pass\n"
