@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from . import program
@@ -45,8 +45,7 @@ def run(link: Link, source: str, entry_point: str, setup: str, code: str, classe
     """
     import unittest
 
-    tests: list[Any] = []
-    failed = _load(link, (setup, source, code), entry_point, lambda space: tests.extend(_tests_in(space, classes)))
+    tests, failed = _load(link, setup, source, code, entry_point, classes)
     if failed is not None:
         _tell(link, failed)
         return
@@ -56,10 +55,9 @@ def run(link: Link, source: str, entry_point: str, setup: str, code: str, classe
 
 
 def _load(
-    link: Link, texts: tuple[str, str, str], entry_point: str, then: Callable[[dict[str, Any]], None]
-) -> list[Any] | None:
-    """Run setup, program and tests, then `then` on their names; what to tell where any of that did not work."""
-    setup, source, code = texts
+    link: Link, setup: str, source: str, code: str, entry_point: str, classes: list[Any]
+) -> tuple[list[Any], list[Any] | None]:
+    """Run setup, program and the tests' code; the tests, and what to tell where any of that did not work."""
     space = program.new_module(MODULE).__dict__
     space.update(sys=sys, os=os, environ=os.environ)  # BigCodeBench's tests have them without an import
     phase = COMPILE
@@ -72,20 +70,15 @@ def _load(
         exec(compiled, space)
         program.flush()
         if entry_point not in space:
-            return _MISSING
+            return [], _MISSING
         phase = TEST
         exec(compile(code, "<tests>", "exec", dont_inherit=True), space)
-        then(space)
+        return [space[name](test) for name, tests in classes for test in tests], None
     except SystemExit as error:
         program.finish(program.exit_code(error))
     except BaseException as error:
         is_own = phase == TEST and _is_programs_own(error, entry_point)
-        return _outcome_of(link, error, RUN if is_own else phase)
-    return None
-
-
-def _tests_in(space: dict[str, Any], classes: list[Any]) -> list[Any]:
-    return [space[name](test) for name, tests in classes for test in tests]
+        return [], _outcome_of(link, error, RUN if is_own else phase)
 
 
 class Recorder:
