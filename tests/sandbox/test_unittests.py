@@ -55,6 +55,16 @@ class Golden:
     total: int = 2
 
 
+ARRAYS = """
+import unittest
+try:
+    from numpy import array
+    from numpy.testing import assert_array_equal
+except ImportError:  # not in every interpreter that the local sandbox runs on
+    array, assert_array_equal = list, unittest.TestCase().assertEqual
+class TestCases(unittest.TestCase):
+    def test_a(self): assert_array_equal(f(array([1, 2])), [2, 4])
+"""
 WRITES = "def f(x):\n    with open('out.txt', 'w') as file: file.write(str(x))\n    return open('out.txt').read()"
 GOLDEN: dict[str, Golden] = {
     "right": Golden(TWO),
@@ -233,6 +243,9 @@ GOLDEN: dict[str, Golden] = {
     "memory": Golden(TWO, "def f(x): return len(bytearray(1 << 40)) if x else 0", E.MEMORY, 1),
     "too much output": Golden(TWO, "def f(x):\n    print('x' * 100000, flush=True)\n    return 2 * x", E.OUTPUT),
     "a crash": Golden(TWO, "import os\ndef f(x): os.kill(os.getpid(), 11)", E.CRASH),
+    "too many processes": Golden(TWO, "import os\ndef f(x):\n    while True: os.fork()", E.OS),
+    "arrays": Golden(ARRAYS, "def f(x): return [2 * n for n in x]", total=1),
+    "wrong arrays": Golden(ARRAYS, "def f(x): return [n for n in x]", E.WRONG_ANSWER, total=1),
     "too deep": Golden(TWO, "def f(x): return f(x)", E.RECURSION),
 }  # fmt: skip
 CASES = GOLDEN.items()
@@ -333,11 +346,10 @@ for outcome in ('passed', 'skipped'):
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_a_cheap_claim_is_no_pass_and_the_next_program_does_not_feel_it(lone: Sandbox, name: str) -> None:
-    attack, right, wrong = judge(lone, unit(), CHEAP[name], RIGHT, WRONG, limits=LIMITS)
+    attack, right = judge(lone, unit(), CHEAP[name], RIGHT, limits=LIMITS)
     assert not attack.passed, attack
     assert attack.error_type is not None
     assert right.passed, right
-    assert wrong.error_type is E.WRONG_ANSWER
 
 
 FORGED: dict[str, str] = {
