@@ -52,6 +52,15 @@ def test_where_no_task_can_be_judged_the_command_ends_with_the_reason(
     assert not (tmp_path / "out" / "report.json").exists()
 
 
+def test_rollouts_to_train_on_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", "no/such-model", "--benchmark", "bigcodebench", "--benchmark_file", file_of(tmp_path, ROW)]
+    assert run("sampling.main", [*map(str, words), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "bigcodebench BigCodeBench/7 can't be trained on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_missing_is_asked_of_the_sandbox_itself() -> None:
     names = [f"no_such_{number}" for number in range(90)]
     with open_sandbox("local", workers=1) as sandbox:
