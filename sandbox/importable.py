@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rlcode.errors import SandboxError
 from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind, Unscored, Verdict
+from sandbox import packages
 from sandbox.protocol import Job, Sandbox
 
 DISTRIBUTIONS = {
@@ -44,8 +45,9 @@ def missing_modules(names: Iterable[str], sandbox: Sandbox) -> set[str]:
 
 def build_command(missing: Iterable[str]) -> str:
     """The command that builds an image with the usual packages and those of some modules."""
-    names = " ".join(sorted({DISTRIBUTIONS.get(name, name) for name in missing}))
-    return f"rlcode sandbox build --packages sandbox/packages.txt {names}"
+    usual = {line.partition("==")[0] for line in packages.requirements(None)}
+    more = sorted({DISTRIBUTIONS.get(name, name) for name in missing} - usual)
+    return " ".join(["rlcode sandbox build", *(["--packages sandbox/packages.txt", *more] if more else [])])
 
 
 def _probe(names: Sequence[str]) -> Job:

@@ -65,4 +65,5 @@ def test_what_is_missing_is_asked_of_the_sandbox_itself() -> None:
     names = [f"no_such_{number}" for number in range(90)]
     with open_sandbox("local", workers=1) as sandbox:
         assert missing_modules([*names, "json", "email"], sandbox) == set(names)
-    assert build_command(["sklearn", "numpy"]).endswith("sandbox/packages.txt numpy scikit-learn")
+    assert build_command(["bs4", "numpy"]) == "rlcode sandbox build --packages sandbox/packages.txt beautifulsoup4"
+    assert build_command(["sklearn", "numpy"]) == "rlcode sandbox build"
