@@ -9,6 +9,7 @@ from eval.evaluations import PASSED, Evaluation, Outcomes
 from eval.paired import holm
 from eval.pass_at_k import estimate_pass_at_k
 from eval.problem_differences import ProblemDifference, problem_difference
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.errors import InputError
 
 LEVEL = 0.05
@@ -79,7 +80,10 @@ def compare(
     _refuse_different_settings(evaluations, ignore)
     ks = list(ks) or _common_ks(evaluations)
     notes = (
-        _different_engines(evaluations) + _unknown_settings(evaluations) + [f"{n} differs, as allowed" for n in ignore]
+        _different_engines(evaluations)
+        + _unknown_settings(evaluations)
+        + [f"{n} differs, as allowed" for n in ignore]
+        + [f"{one.name} {FORGEABLE}" for one in evaluations if one.report.get("forgeable")]
     )
     tasks, left_out = _tasks(evaluations, common)
     baseline, *others = evaluations
@@ -158,6 +162,7 @@ def _compare_two(
     baseline: Evaluation, other: Evaluation, tasks: Sequence[str], ks: Sequence[int], common: bool, seed: int
 ) -> Comparison:
     figures: list[Figure] = []
+    of_base: list[Figure] = []
     withheld: dict[str, str] = {}
     notes: list[str] = []
     for k in ks:
@@ -167,10 +172,16 @@ def _compare_two(
         elif not scored:
             withheld[f"pass@{k}"] = f"no problem has {k} scored samples in both"
         else:
-            figures.append(_pass_at_k(baseline, other, scored, k, seed))
+            figures.append(_pass_at_k(f"pass@{k}", baseline.outcomes, other.outcomes, scored, k, seed))
+            if _have_all(scored, baseline.base, other.base):
+                of_base.append(_pass_at_k(f"pass@{k} base", baseline.base, other.base, scored, k, seed))
         if short and common:
             notes.append(f"pass@{k} without {_some(short)}: fewer than {k} scored samples")
-    figures += _greedy(baseline, other, tasks, seed)
+    figures += [
+        *of_base,
+        *_greedy("greedy", baseline.greedy, other.greedy, tasks, seed),
+        *_greedy("greedy base", baseline.greedy_base, other.greedy_base, tasks, seed),
+    ]
     scored, _ = _with_enough(tasks, 1, baseline, other)
     won, lost = _changed(baseline.outcomes, other.outcomes, scored)
     types = _error_types(baseline.outcomes, other.outcomes, scored, seed)
@@ -187,9 +198,14 @@ def _with_enough(tasks: Iterable[str], k: int, *evaluations: Evaluation) -> tupl
     return enough, short
 
 
-def _pass_at_k(baseline: Evaluation, other: Evaluation, tasks: Sequence[str], k: int, seed: int) -> Figure:
-    before, after = ([_estimate(one.outcomes[task], k) for task in tasks] for one in (baseline, other))
-    return _figure(f"pass@{k}", before, after, seed)
+def _have_all(tasks: Iterable[str], *sides: Outcomes) -> bool:
+    """Whether all sides have outcomes of all tasks: of their base tests, which plus sets alone have."""
+    return all(task in side for task in tasks for side in sides)
+
+
+def _pass_at_k(name: str, before: Outcomes, after: Outcomes, tasks: Sequence[str], k: int, seed: int) -> Figure:
+    baseline, other = ([_estimate(side[task], k) for task in tasks] for side in (before, after))
+    return _figure(name, baseline, other, seed)
 
 
 def _estimate(outcomes: Sequence[str], k: int) -> float:
@@ -201,12 +217,12 @@ def _figure(name: str, before: Sequence[float], after: Sequence[float], seed: in
     return Figure(name, sum(before) / len(before), sum(after) / len(after), difference, difference.p)
 
 
-def _greedy(baseline: Evaluation, other: Evaluation, tasks: Sequence[str], seed: int) -> list[Figure]:
-    both = [task for task in tasks if baseline.greedy.get(task) and other.greedy.get(task)]
+def _greedy(name: str, before: Outcomes, after: Outcomes, tasks: Sequence[str], seed: int) -> list[Figure]:
+    both = [task for task in tasks if before.get(task) and after.get(task)]
     if not both:
         return []
-    before, after = ([float(one.greedy[task][0] == PASSED) for task in both] for one in (baseline, other))
-    return [_figure("greedy", before, after, seed)]
+    baseline, other = ([float(side[task][0] == PASSED) for task in both] for side in (before, after))
+    return [_figure(name, baseline, other, seed)]
 
 
 def _changed(

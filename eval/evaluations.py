@@ -14,7 +14,7 @@ from rlcode.run_directory import flat_keys
 
 PASSED = "passed"
 FAILED = "failed"
-"""A sample that neither passed nor has an error type: no test was there."""
+"""A sample that neither passed nor has an error type: no test was there, or those are the base tests alone."""
 VERDICTS, GREEDY, REPORT = "verdicts.jsonl", "greedy_verdicts.jsonl", "report.json"
 _SAMPLING = ("temperature", "top_p", "top_k", "max_completion_length")
 _MAY_DIFFER = ("file", "exclude")
@@ -34,6 +34,9 @@ class Evaluation:
     """Of the greedy answers, one for each task that was scored; empty where none were asked for."""
     report: Mapping[str, Any] = field(default_factory=dict)
     """`report.json`; empty where there is none."""
+    base: Outcomes = field(default_factory=dict)
+    """Of a plus set: the same samples by their base tests alone, `passed` or `failed`. Empty for other benchmarks."""
+    greedy_base: Outcomes = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -63,16 +66,22 @@ def read_evaluation(path: Path) -> Evaluation:
         raise InputError(f"{path} is no evaluation: there is no {verdicts}; name what `rlcode eval` wrote")
     belongs = verdicts.name == VERDICTS
     greedy, report = folder / GREEDY, folder / REPORT
+    outcomes, base = _outcomes(verdicts)
+    greedy_outcomes, greedy_base = _outcomes(greedy) if belongs and greedy.exists() else ({}, {})
     return Evaluation(
         str(path),
-        _outcomes(verdicts),
-        _outcomes(greedy) if belongs and greedy.exists() else {},
+        outcomes,
+        greedy_outcomes,
         _report(report) if belongs and report.exists() else {},
+        base,
+        greedy_base,
     )
 
 
-def _outcomes(file: Path) -> Outcomes:
+def _outcomes(file: Path) -> tuple[Outcomes, Outcomes]:
+    """By all tests, and where the rows have that, by the base tests."""
     outcomes: Outcomes = {}
+    base: Outcomes = {}
     seen: set[tuple[str, int]] = set()
     for number, row in read_json_lines(file):
         where = f"{file}, line {number}"
@@ -81,9 +90,12 @@ def _outcomes(file: Path) -> Outcomes:
             raise DataError(f"{where}: sample {index} of {task_id!r} is there twice; keep one of them")
         seen.add((task_id, index))
         scored = outcomes.setdefault(task_id, [])
-        if outcome is not None:
-            scored.append(outcome)
-    return outcomes
+        if outcome is None:
+            continue
+        scored.append(outcome)
+        if isinstance(passed_base := row.get("passed_base"), bool):
+            base.setdefault(task_id, []).append(PASSED if passed_base else FAILED)
+    return outcomes, base
 
 
 def _outcome(row: dict[str, Any], where: str) -> tuple[str, int, str | None]:

@@ -58,10 +58,16 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
     if missing and args.require_all_tasks:
         raise InputError(f"{args.samples}: {len(missing)} tasks have no sample, {missing[0]} first; add them")
     check_ks(args.k, min(samples.counts.values()))
-    with _open_sandbox(args) as sandbox, ReportFiles(args.output_dir, problems) as files:
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(_open_sandbox(args))
+        without = _left_out(problems, sandbox)
+        judged = [problem for problem in problems if problem.task_id not in without]
+        files = stack.enter_context(ReportFiles(args.output_dir, judged))
         policy = {"samples": str(args.samples), "sha256": _sha256(args.samples)}
-        files.add_all(judge_all(args, samples, problems, sandbox, len(samples)))
-        report = make_report(args, files, problems, sandbox, policy)
+        total = sum(count for task_id, count in samples.counts.items() if task_id not in without)
+        some = (sample for sample in samples if sample.task_id not in without)
+        files.add_all(judge_all(args, some, judged, sandbox, total))
+        report = make_report(args, files, judged, sandbox, policy, without)
         files.write(report)
     return report
 
@@ -79,6 +85,8 @@ def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> Eva
     with ExitStack() as stack:
         directory = stack.enter_context(RunDirectory(args.output_dir, "eval", _config(args)))
         sandbox = stack.enter_context(_open_sandbox(args))
+        without = _left_out(problems, sandbox)
+        problems = [problem for problem in problems if problem.task_id not in without]
         engine = stack.enter_context(_open_engine(args))
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
         directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
@@ -87,7 +95,7 @@ def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> Eva
             total = len(problems) * (1 if is_greedy else args.num_samples)
             stream = answers(args, engine, problems, prompts, is_greedy=is_greedy)
             files.add_all(judge_all(args, stream, problems, sandbox, total), is_greedy=is_greedy)
-        report = make_report(args, files, problems, sandbox, _policy(args, prompts))
+        report = make_report(args, files, problems, sandbox, _policy(args, prompts), without)
         files.write(report)
     return report
 
@@ -150,8 +158,9 @@ def make_report(
     problems: Sequence[Problem],
     sandbox: Sandbox,
     policy: dict[str, Any],
+    without: dict[str, str],
 ) -> EvalReport:
-    """The figures of what was judged."""
+    """The figures of what was judged. `without`: the tasks that could not be, and why."""
     from eval.figures import by_part, difficulties, greedy_interval, pass_at_ks, tags
     from eval.samples import tasks_without_samples
     from rlcode.data.registry import data_version
@@ -187,7 +196,19 @@ def make_report(
             "limits": vars(limits_from(args)),
         },
         versions=package_versions(),
+        forgeable=any(problem.forgeable for problem in problems),
+        left_out=without,
     )
+
+
+def _left_out(problems: Sequence[Problem], sandbox: Sandbox) -> dict[str, str]:
+    """The tasks that the sandbox lacks libraries for, which is said at once."""
+    from eval.left_out import left_out, statement
+
+    found = left_out(problems, sandbox)
+    if found:
+        print(statement(found, len(problems), sandbox.backend), file=sys.stderr)
+    return found
 
 
 def _config(args: argparse.Namespace) -> dict[str, Any]:

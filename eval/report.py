@@ -26,6 +26,7 @@ from eval.ordered_rows import OrderedRows
 from eval.report_tables import TABLES, figures_of, tables
 from eval.samples import sample_row
 from rlcode.data.evalplus import passed_base
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.errors import InputError
 from rlcode.run_directory import write_atomically, write_json
 from rlcode.types import EvalReport, Problem, Unscored, Verdict, to_json
@@ -36,9 +37,10 @@ _NOT_SHOWN = 10  # names of tasks in one line of the table
 
 def verdict_row(judged: Judged) -> dict[str, Any]:
     """A row of `verdicts.jsonl`. Of an unscored sample, everything that a verdict says is null. The plus sets have
-    `passed_base` too."""
+    `passed_base` too; where a pass can be forged, `forgeable` is there and true."""
     verdict = judged.outcome if isinstance(judged.outcome, Verdict) else None
     said = ("error_type", "exception", "tests_passed", "tests_total", "line", "first_failing_test", "signature")
+    base = {"passed_base": verdict and passed_base(judged.problem, verdict)} if judged.problem.base_tests else {}
     return {
         "task_id": judged.sample.task_id,
         "index": judged.sample.index,
@@ -49,7 +51,8 @@ def verdict_row(judged: Judged) -> dict[str, Any]:
         "time_s": verdict.time_s if verdict else None,
         "memory_mb": verdict.memory_mb if verdict else None,
         "unscored_reason": judged.outcome.reason if isinstance(judged.outcome, Unscored) else None,
-        **({"passed_base": verdict and passed_base(judged.problem, verdict)} if judged.problem.base_tests else {}),
+        **base,
+        **({"forgeable": True} if judged.problem.forgeable else {}),
     }
 
 
@@ -153,6 +156,10 @@ def _notes(report: EvalReport) -> list[str]:
     notes = [f"pass@{k} is withheld: {reason}" for k, reason in report.withheld.items()]
     if report.unscored or report.greedy_unscored:
         notes.append(f"{report.unscored + report.greedy_unscored} samples could not be judged and count for nothing")
+    if report.forgeable:
+        notes.append(FORGEABLE)
+    if report.left_out:
+        notes.append(f"{len(report.left_out)} tasks are left out: the sandbox lacks libraries that they need")
     missing = report.tasks_without_samples
     if missing:
         more = f" and {len(missing) - _NOT_SHOWN} more" if len(missing) > _NOT_SHOWN else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from eval.figures import Figures
 from eval.pass_at_k import estimate_pass_at_k
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.types import EvalReport, Interval, Problem
 
 MARKDOWN, CSV, PROBLEMS = TABLES = ("report.md", "report.csv", "problems.csv")
@@ -58,6 +59,10 @@ def markdown(report: EvalReport) -> str:
     notes = [f"pass@{k} is withheld: {reason}." for k, reason in report.withheld.items()]
     if report.unscored:
         notes.append(f"{report.unscored} samples could not be judged and count for nothing.")
+    if report.forgeable:
+        notes.append(f"{FORGEABLE}.")
+    if report.left_out:
+        notes.append(f"{len(report.left_out)} tasks are left out: the sandbox lacks libraries that they need.")
     return "\n".join(lines + (["", *notes] if notes else [])) + "\n"
 
 
@@ -79,6 +84,10 @@ def _csv_rows(report: EvalReport) -> Iterator[tuple[Any, ...]]:
     for name, count in report.error_types.items():
         yield f"error {name}", count, "", ""
     yield "unscored", report.unscored, "", ""
+    if report.forgeable:
+        yield "forgeable", 1, "", ""
+    if report.left_out:
+        yield "left out", len(report.left_out), "", ""
 
 
 _PROBLEM_COLUMNS = ("task_id", "difficulty", "tags", "scored", "passed", "passed_base", "most_frequent_error")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rlcode.data.forgeable import refuse_forgeable, refuse_forgeable_verdict
 from rlcode.errors import DataError
 from rlcode.extraction_worker import Extractor
 from rlcode.types import Answer, PartialLimits, Problem, Program, Unscored, Verdict
@@ -52,9 +53,11 @@ class JudgedReward:
         sandbox: Sandbox | None = None,
         limits: PartialLimits | None = None,
     ) -> None:
+        """Raises DataError where a program could forge its verdict on one of the problems."""
         self.__name__ = name  # TRL names its metrics by it
         self._term = term
         self._problems = {problem.task_id: problem for problem in problems}
+        refuse_forgeable(self._problems.values())
         self._sandbox = sandbox
         self._limits = limits or PartialLimits()
         self._extractor: Extractor | None = None  # opened where it is needed: a reward may travel to another process
@@ -63,7 +66,7 @@ class JudgedReward:
         """One reward for each completion (a text, or a conversation's new messages).
 
         Raises:
-            DataError: a column is missing, or names a problem that was not given.
+            DataError: a column is missing, names a problem that was not given, or brings a verdict that can be forged.
         """
         return [self._term(sample) for sample in self._samples(prompts, completions, columns)]
 
@@ -72,6 +75,8 @@ class JudgedReward:
         verdicts, programs = columns.get("verdict"), columns.get("program") or nothing
         if verdicts is None:
             programs, verdicts = self._judge(completions, columns.get("task_id"))
+        for verdict in verdicts:
+            refuse_forgeable_verdict(verdict, "a problem")
         ids = columns.get("completion_ids")
         lengths = nothing if ids is None else map(len, ids)
         return [

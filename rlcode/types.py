@@ -91,6 +91,7 @@ class TestKind(StrEnum):
     CHECK = "check"
     STDIO = "stdio"
     CALL = "call"
+    UNITTEST = "unittest"
 
 
 class Comparison(StrEnum):
@@ -123,6 +124,8 @@ class TestCase:
     `CALL`: the entry point is called with `arguments` (JSON text of the list of them) and must return `expected` (JSON
     text of a value; may be empty where a checker needs none). It is a function, or else a method of the program's
     class `Solution`, which is made anew for each case (APPS, TACO, LiveCodeBench).
+    `UNITTEST`: `code` defines `unittest.TestCase` classes that run in the module of the program, in its interpreter,
+    where it can forge what they say (BigCodeBench).
     """
 
     __test__ = False  # not a pytest class
@@ -212,7 +215,7 @@ class Problem:
     request in words. `entry_point` is the name that the tests call; empty for stdin problems. `declares` are
     further names (classes, mostly) that the submission itself must bring because the tests use them.
     `test_setup` is trusted code that runs before the tests, beside the expected values, never in the
-    submission's interpreter.
+    submission's interpreter; but with `UNITTEST` in the submission's module, before it.
     """
 
     task_id: str
@@ -243,6 +246,13 @@ class Problem:
     difficulty: str = ""
     """As the data set names it, or empty."""
     tags: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    """Modules beside the standard library that a program needs: where the sandbox lacks one, nothing can be judged."""
+
+    @property
+    def forgeable(self) -> bool:
+        """Whether a program can make its verdict say what it likes: fit for evaluation alone, nothing to train on."""
+        return any(test.kind is TestKind.UNITTEST for test in self.tests)
 
     def limits_in(self, run: PartialLimits) -> Limits:
         """The limits of the problem's programs in a run that sets `run`."""
@@ -311,6 +321,8 @@ class Verdict:
     backend: str = ""
     image_digest: str = ""
     limits: Limits = field(default_factory=Limits)
+    forgeable: bool = False
+    """The tests ran in the program's interpreter, where it can forge a pass."""
 
     @property
     def passed(self) -> bool:
@@ -386,6 +398,10 @@ class EvalReport:
     data: dict[str, Any] = field(default_factory=dict)
     """The benchmark's file and split, its version, and the limits that the run set."""
     versions: dict[str, str] = field(default_factory=dict)
+    forgeable: bool = False
+    """Some problems are judged in the program's interpreter, where a pass can be forged."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Tasks that can't be judged here and count for nothing, with the modules that the sandbox lacks."""
 
 
 T = TypeVar("T")

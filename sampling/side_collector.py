@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
+from rlcode.data.forgeable import refuse_forgeable_verdict
 from rlcode.errors import DataError
 from rlcode.types import Completion, Program, Rollout, Verdict
 from sampling.arrow_file import TOKEN_IDS, ArrowFile, TokenLists
@@ -75,7 +76,7 @@ class SideCollector:
         """Read the stream to its end; returns the scored sides, and the data set that their `row` counts into.
 
         Raises:
-            DataError: a number in a rollout is beyond all bounds.
+            DataError: a number in a rollout is beyond all bounds, or its verdict can be forged.
         """
         with closing(self._rows):
             for rollout in rollouts:
@@ -85,6 +86,7 @@ class SideCollector:
     def _add(self, rollout: Rollout) -> None:
         self.read += 1
         verdict = rollout.verdict
+        refuse_forgeable_verdict(verdict, rollout.completion.task_id)
         if verdict is None or not (verdict.passed or verdict.error_type):
             self.unscored += 1
             return

@@ -163,7 +163,7 @@ class Keeper:
             unexplained, outside = unexplained + (not lost.from_outside), outside + lost.from_outside
             if unexplained == 2:
                 self._drop()
-                return took_its_worker_down(job.limits, self._backend, self._image_digest, lost)
+                return took_its_worker_down(job, self._backend, self._image_digest, lost)
             if outside == OUTSIDE_LOSSES:
                 self._drop()
                 return Unscored(
@@ -302,7 +302,7 @@ class Keeper:
             raise WorkerLost(f"the answer to request {request['id']} says it is for {answer.get('id')!r}")
         if "error" in answer:
             return _Answer(DataError(f"the tests of {job.problem.task_id} can't be judged: {answer['error']}"))
-        verdict = read_verdict(answer, job.limits, self._backend, self._image_digest)
+        verdict = read_verdict(answer, job, self._backend, self._image_digest)
         return _Answer(verdict, answer.get("anomaly") or "")
 
 
@@ -334,20 +334,20 @@ def request_for(number: int, job: Job) -> dict[str, Any]:
     }
 
 
-def read_verdict(answer: dict[str, Any], limits: Limits, backend: str, image_digest: str) -> Verdict:
+def read_verdict(answer: dict[str, Any], job: Job, backend: str, image_digest: str) -> Verdict:
     """The verdict in a judge's answer.
 
     Raises:
         WorkerLost: it is no verdict; whoever wrote that can't be trusted further.
     """
     try:
-        fields = dict(answer["verdict"])
-        return from_json(Verdict, {**fields, "backend": backend, "image_digest": image_digest, "limits": limits})
+        where = {"backend": backend, "image_digest": image_digest, "limits": job.limits}
+        return from_json(Verdict, {**answer["verdict"], **where, "forgeable": job.problem.forgeable})
     except (KeyError, TypeError, ValueError) as error:
         raise WorkerLost(f"the answer is no verdict: {error!r}") from error
 
 
-def took_its_worker_down(limits: Limits, backend: str, image_digest: str, lost: WorkerLost) -> Verdict:
+def took_its_worker_down(job: Job, backend: str, image_digest: str, lost: WorkerLost) -> Verdict:
     """The verdict on a program that ended two workers while a known-good one did no harm."""
     return Verdict(
         ErrorType.FORBIDDEN,
@@ -356,5 +356,6 @@ def took_its_worker_down(limits: Limits, backend: str, image_digest: str, lost: 
         detail=f"the program took its worker down twice: {lost}"[:500],
         backend=backend,
         image_digest=image_digest,
-        limits=limits,
+        limits=job.limits,
+        forgeable=job.problem.forgeable,
     )

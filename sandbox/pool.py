@@ -240,6 +240,7 @@ class WorkerPool:
             backend=self.backend,
             image_digest=self.image_digest,
             limits=job.limits,
+            forgeable=job.problem.forgeable,
         )
 
     def _stop_all(self) -> None:

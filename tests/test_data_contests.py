@@ -263,11 +263,6 @@ def test_a_file_is_known_by_its_hash_and_the_hub_by_its_commit(tmp_path: Path, m
     assert "v0.2.0" in data_version("mbppplus", None)["url"]
 
 
-def test_bigcodebench_is_refused_with_the_reason() -> None:
-    with pytest.raises(InputError, match="bigcodebench can't be judged here: its tests must run in the program's own"):
-        load_problems("bigcodebench")
-
-
 def test_sources_and_difficulties_are_named_in_the_order_of_the_data_set() -> None:
     assert codecontests.SOURCES[2] == "codeforces"
     assert codecontests.DIFFICULTIES[7] == "a"

@@ -34,13 +34,13 @@ def _trl_configs() -> Sequence[type]:
 def main(argv: list[str]) -> int:
     import torch
 
-    from rlcode.data.registry import problems_from
+    from rlcode.data.registry import training_problems_from
 
     args, training_args = parse_config([AsyncGrpoArguments], argv, prog="train/async_grpo.py", others=_trl_configs)
     if not torch.cuda.is_available():
         raise ConfigError("TRL's asynchronous trainer needs a GPU, and there is none; train/grpo.py runs without")
     with open_for_training(Path(training_args.output_dir), "async_grpo", [args, training_args]):
-        adapter = train_async_grpo(args, training_args, problems_from(args))
+        adapter = train_async_grpo(args, training_args, training_problems_from(args))
     if os.environ.get("RANK", "0") == "0":
         print(f"GRPO: adapter in {adapter}")
     return 0

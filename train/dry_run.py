@@ -31,7 +31,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from rlcode.cli import run_main
 from rlcode.data import jsonl
-from rlcode.data.registry import problems_from
+from rlcode.data.registry import problems_from, training_problems_from
 from rlcode.errors import ConfigError
 from rlcode.extraction_worker import Extractor
 from rlcode.limits import limits_from
@@ -133,7 +133,7 @@ def _dpo(trial: Trial) -> None:
     changed = {"rollouts": [str(rollouts)], "notebook": None, "num_pairs": _per_step(trial), "quiz_steps": quiz_steps}
     own, engine = replace(trial.own, **changed, **_ANY_PAIR), None
     if quiz_steps:
-        problems = problems_from(own, "quiz_")
+        problems = training_problems_from(own, "quiz_")
         file = trial.folder / "quiz.jsonl"
         jsonl.save(longest(problems, own, trial, _PROBLEMS), file)
         made = {"quiz_benchmark": "jsonl", "quiz_benchmark_file": str(file), "quiz_split": None, "quiz_exclude": None}
@@ -157,7 +157,7 @@ def _grpo(trial: Trial) -> None:
 
     own, training = trial.own, trial.training_args
     groups = training.generation_batch_size // training.num_generations
-    problems = longest(problems_from(own), own, trial, groups)
+    problems = longest(training_problems_from(own), own, trial, groups)
     args = replace(own, group_filter=False, notebook=None)
     train_grpo(args, trial.model_args, training, problems, engine=trial.engine(), **trial.watched())
 
@@ -284,7 +284,7 @@ def try_generation(stage: str, args: Any) -> int:
         engine = stack.enter_context(open_engine(EngineSettings.from_arguments(args), args.model, adapter))
         sandbox = meter.watch_sandbox(stack.enter_context(open_sandbox(args.sandbox)))
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
-        problems = problems_from(args)
+        problems = problems_from(args) if stage == "validation" else training_problems_from(args)
         requests = sorted(make_requests(problems, engine, 1, prompts), key=lambda one: -len(one.prompt_token_ids))
         rollouts = roll_out(
             requests[:_PROBLEMS],

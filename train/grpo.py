@@ -33,7 +33,7 @@ def _trl_configs() -> Sequence[type]:
 
 
 def main(argv: list[str]) -> int:
-    from rlcode.data.registry import problems_from
+    from rlcode.data.registry import training_problems_from
 
     end_with_launcher()
     args, model_args, training_args = parse_config(
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
         return dry_run("grpo", args, args, model_args, training_args)
     with open_for_training(Path(training_args.output_dir), "grpo", [args, model_args, training_args]):
-        adapter = train_grpo(args, model_args, training_args, problems_from(args))
+        adapter = train_grpo(args, model_args, training_args, training_problems_from(args))
     if os.environ.get("RANK", "0") == "0":
         print(f"GRPO: {adapter.name} in {adapter}")
     return 0

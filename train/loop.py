@@ -188,9 +188,9 @@ class Loop:
         return path
 
     def _all_problems(self) -> list[Problem]:
-        from rlcode.data.registry import problems_from
+        from rlcode.data.registry import training_problems_from
 
-        return problems_from(self.args)
+        return training_problems_from(self.args)
 
     def _roll_out(self, name: str, number: int, policy: Policy, problems: Path) -> Path:
         output = self.directory / name / "rollouts"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
-from rlcode.data.registry import problems_from
+from rlcode.data.registry import training_problems_from
 from rlcode.extraction_worker import Extractor
 from rlcode.limits import limits_from
 from rlcode.prompts import PromptFormat, opened_thinking
@@ -208,7 +208,7 @@ def add_quiz(
     Raises:
         InputError: the validation problems can't be loaded.
     """
-    problems = problems_from(args, "quiz_")
+    problems = training_problems_from(args, "quiz_")
     is_first, run = trainer.accelerator.is_main_process, Path(trainer.args.output_dir)
     if engine is None and (is_first or args.engine == "transformers"):
         engine = open_training_engine(args, model_args, trainer.processing_class, run, stack, by_all=False)

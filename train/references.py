@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 
-from rlcode.data.registry import problems_from
+from rlcode.data.registry import training_problems_from
 from rlcode.errors import DataError, InputError
 from rlcode.extraction_worker import Extractor
 from rlcode.limits import limits_from
@@ -47,7 +47,7 @@ def reference_examples(
         DataError: no reference solution is left.
         SandboxError: too many could not be judged.
     """
-    problems = problems_from(args)
+    problems = training_problems_from(args)
     prompts = PromptFormat.from_arguments(args).for_model(tokenizer)
     _require_answerable(prompts, tokenizer)
     examples, outcomes = _render(problems, prompts, tokenizer, training_args.max_length)

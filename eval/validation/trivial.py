@@ -49,7 +49,8 @@ def trivial_programs(problem: Problem) -> Iterator[Trivial]:
     if not problem.entry_point:
         return
     yield Trivial("a function without a body", _function(problem, "pass"))
-    yield Trivial("an object that is equal to everything", _function(problem, "return Equal()", _EQUAL))
+    if not problem.forgeable:  # which says already that such an object passes
+        yield Trivial("an object that is equal to everything", _function(problem, "return Equal()", _EQUAL))
     for value in CONSTANTS:
         yield Trivial(f"always {value}", _function(problem, f"return {value}"), is_constant=True)
 

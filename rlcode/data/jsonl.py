@@ -9,13 +9,15 @@ A field that is left away has its default; only `task_id`, `prompt` and `tests` 
 `prompt`              head of a program (`prompt_is_code`, the default) or, with `prompt_is_code: false`, words
 `entry_point`         name of the function that the tests call; empty for stdin tests
 `tests`               one or more, of one kind or mixed; each counts on its own
-    `kind`            `asserts`, `check`, `call` or `stdio`
-    `code`            asserts: statements that call the entry point; check: code that defines `check(candidate)`
+    `kind`            `asserts`, `check`, `call`, `stdio`, or `unittest` for evaluation alone
+    `code`            asserts: statements that call the entry point; check: code that defines `check(candidate)`;
+                      unittest: `unittest.TestCase` classes, which run in the program's module
     `arguments`       call: JSON text of the list of positional arguments
     `expected`        call: JSON text of the value to be returned
     `stdin`           stdio: what the program may read
     `expected_stdout` stdio: what it must print
-`test_setup`          trusted code that runs before asserts and checks, never in the program's interpreter
+`test_setup`          trusted code that runs before asserts and checks, never in the program's interpreter; before the
+                      program, in its module, with unittest
 `declares`            further names that the tests use and the program must define (classes, mostly)
 `comparison`          stdio and call: one of `lines` (the default), `tokens`, `floats`, `exact`; see `Comparison`
 `tolerance`           how far numbers may differ with `floats`, absolute or relative (1e-6)
@@ -26,6 +28,8 @@ A field that is left away has its default; only `task_id`, `prompt` and `tests` 
 `difficulty`          as the data set names it: reports give figures for each
 `tags`                a list of words; reports give figures for each
 `prompt_asks`         the prompt says by itself how to answer: nothing is added to it
+`imports`             modules beside the standard library that a program needs; `rlcode eval` leaves the problem out
+                      where the sandbox lacks one
 `base_tests`          so many of the tests, from the first, are those of a set that this one extends; all others are of
                       the kind `check`, and each of their asserts begins with `assert candidate(`
 """
@@ -118,7 +122,7 @@ def _check_rule(problem: Problem, where: str) -> None:
     if not problem.checker:
         return
     parse_field(problem.checker, "checker", where)
-    if all(test.kind in (TestKind.ASSERTS, TestKind.CHECK) for test in problem.tests):
+    if not any(test.kind in (TestKind.CALL, TestKind.STDIO) for test in problem.tests):
         raise DataError(f"{where}: a checker is for tests of the kinds stdio and call, and there is none")
 
 

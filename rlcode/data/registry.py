@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from rlcode.data.exclusion import without_excluded
+from rlcode.data.forgeable import refuse_forgeable
 from rlcode.data.lines import read_json_rows
 from rlcode.errors import DataError, InputError
 from rlcode.types import Problem
@@ -23,6 +24,7 @@ BENCHMARKS = (
     "apps",
     "codecontests",
     "bigcodebench",
+    "bigcodebench_hard",
     "jsonl",
 )
 """Each is the module `rlcode.data.NAME`:
@@ -65,6 +67,17 @@ def problems_from(args: Any, prefix: str = "") -> list[Problem]:
     names = ("benchmark", "benchmark_file", "split", "exclude")
     benchmark, file, split, exclude = (getattr(args, prefix + name) for name in names)
     return load_problems(benchmark or "jsonl", Path(file) if file else None, split, Path(exclude) if exclude else None)
+
+
+def training_problems_from(args: Any, prefix: str = "") -> list[Problem]:
+    """`problems_from`, for whoever trains on what becomes of programs for them.
+
+    Raises:
+        InputError, DataError: see `load_problems`; or a program could forge its verdict.
+    """
+    problems = problems_from(args, prefix)
+    refuse_forgeable(problems)
+    return problems
 
 
 def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:

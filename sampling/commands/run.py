@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlcode.config import parse_config
-from rlcode.data.registry import problems_from
+from rlcode.data.registry import training_problems_from
 from rlcode.errors import ConfigError
 from rlcode.limits import limits_from
 from rlcode.prompts import PromptFormat, opened_thinking
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     (args,) = parse_config([RolloutArguments], argv, prog="rlcode rollout")
     if not args.model or not args.output_dir:
         raise ConfigError("rlcode rollout needs --model and --output_dir")
-    problems = problems_from(args)
+    problems = training_problems_from(args)
     config = {key: value for key, value in asdict(args).items() if key not in ("output_dir", *OPERATIONAL)}
     output_dir, tally, stopping = Path(args.output_dir), Tally(len(problems) * args.num_generations), Stopping()
     with RunDirectory(output_dir, "rollout", config) as run_directory:

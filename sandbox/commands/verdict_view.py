@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.types import ErrorType, Problem, TestKind, Verdict
 from sandbox.protocol import Job
 from sandbox.terminal import harmless, one_line
@@ -31,6 +32,8 @@ def view(job: Job, verdict: Verdict, *, is_script: bool = False) -> Iterator[Tex
     if verdict.stdout:
         yield from _printed(verdict.stdout)
     yield _consumption(verdict)
+    if verdict.forgeable:
+        yield Text(FORGEABLE, "yellow")
 
 
 def _headline(verdict: Verdict, is_script: bool) -> Text:
@@ -70,7 +73,7 @@ def _difference(problem: Problem, verdict: Verdict) -> re.Match[str] | None:
 
 def _names_answer_first(problem: Problem, test: str) -> bool:
     """Whether what stands before the `!=` is the program's answer."""
-    if not any(case.kind in (TestKind.ASSERTS, TestKind.CHECK) for case in problem.tests):
+    if not any(case.kind in (TestKind.ASSERTS, TestKind.CHECK, TestKind.UNITTEST) for case in problem.tests):
         return True
     left, compared, right = test.partition("==")
     call = re.compile(rf"\b(candidate|{re.escape(problem.entry_point)})\(")

@@ -6,27 +6,22 @@ and a program that tampers with this module only spoils its own answers.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
-import io
+import functools
 import json
 import mmap
 import os
 import socket
 import sys
-import threading
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import channel
+from . import channel, program, unittest_runner
 from .classify import COMPILE, RUN
 from .codec import OPERATORS, CannotCross, Codec, decayed, special
 from .kernel import PRIVATE
 
-FILE_NAME = "<program>"
-_BYTE_ORDER_MARK = "\ufeff"
 _INT_DIGITS = 4300
 _MAX_TEXT = 1000
 _SPARE = 1 << 20
@@ -43,8 +38,9 @@ class Link:
 
     def __init__(self, fd: int) -> None:
         """`fd` is a socket, which need not be open yet."""
-        self._fd = fd
-        self._frames = channel.Frames(lambda: os.read(fd, channel.CHUNK))
+        # bound now: tests that run in this interpreter may patch `os`
+        self._frames = channel.Frames(functools.partial(os.read, fd, channel.CHUNK))
+        self._write = functools.partial(os.write, fd)
         self.objects = _Objects()
         self._codec = Codec(self.objects.export, self.objects.resolve, self.objects.is_declared)
         self._spare: mmap.mmap | None = mmap.mmap(-1, _SPARE, flags=PRIVATE)  # given up to say that memory ran out
@@ -55,7 +51,7 @@ class Link:
             body = self._codec.dumps([head[0], "big", len(body)])
         rest = memoryview(channel.frame(body))
         while rest:
-            rest = rest[os.write(self._fd, rest) :]
+            rest = rest[self._write(rest) :]
 
     def read(self) -> list[Any]:
         return self._codec.loads(self._frames.next())
@@ -75,22 +71,34 @@ class Link:
 
     def report(self, number: int, error: BaseException, phase: str) -> None:
         """Send what an exception says of itself."""
-        if isinstance(error, MemoryError):
-            self._spare = None
-        head = [number, "x", _line_of(error), phase]
+        self._make_room(error)
+        head = [number, "x", program.line_of(error), phase]
         try:
             _limit_int_digits()
             self.send(head, error)
         except BaseException:  # arguments that don't travel, or whatever the program made of them
             self.send([*head, {"E": [*self._codec.describe(error), [], []]}])
 
+    def described(self, error: BaseException) -> list[Any]:
+        """The line where an exception was raised, its class's name, the built-in classes that it derives from, and its
+        message."""
+        self._make_room(error)
+        return [program.line_of(error), *self._codec.describe(error)]
+
+    def _make_room(self, error: BaseException) -> None:
+        if isinstance(error, MemoryError):
+            self._spare = None
+
 
 def run(link: Link) -> NoReturn:
     """Serve the judge; never returns."""
-    mode, source, names = link.read()
+    mode, source, rest = link.read()
     if mode == "script":
         _run_script(link, source)
-    _serve(link, source, names)
+    if mode == "unittest":
+        unittest_runner.run(link, source, *rest)
+    else:
+        _serve(link, source, rest)
     os._exit(0)
 
 
@@ -195,12 +203,12 @@ def _answer(link: Link, number: int, operation: str, target: int, names: list[st
     try:
         named = dict(zip(names, values[first_named:], strict=True))
         value = _OPERATIONS[operation](link.objects.known[target], *values[:first_named], **named)
-        _flush()
+        program.flush()
         if os.getpid() == process:
             link.answer(number, value)
             return
     except SystemExit as error:
-        _finish(_exit_code(error))
+        program.finish(program.exit_code(error))
     except BaseException as error:
         # Of a child that came back here, its parent is to give the answer, unless there is no memory for one.
         if os.getpid() == process or isinstance(error, MemoryError):
@@ -212,17 +220,16 @@ def _answer(link: Link, number: int, operation: str, target: int, names: list[st
 def _load(link: Link, source: str, name: str) -> dict[str, Any] | None:
     """Run the program as the module `name` and return its names, or None after a report of what went wrong."""
     try:
-        code = compile(source.removeprefix(_BYTE_ORDER_MARK), FILE_NAME, "exec", dont_inherit=True)
+        code = program.compiled(source)
     except BaseException as error:
         link.report(0, error, COMPILE)
         return None
-    module = types.ModuleType(name)
-    sys.modules[name] = sys.modules["__main__"] = module
+    module = program.new_module(name)
     try:
         exec(code, module.__dict__)
-        _flush()
+        program.flush()
     except SystemExit as error:
-        _finish(_exit_code(error))
+        program.finish(program.exit_code(error))
     except BaseException as error:
         link.report(0, error, RUN)
         return None
@@ -232,64 +239,14 @@ def _load(link: Link, source: str, name: str) -> dict[str, Any] | None:
 def _run_script(link: Link, source: str) -> NoReturn:
     """Run the program as a script that reads stdin and writes stdout, to its end."""
     if _load(link, source, "__main__") is None:
-        _finish(1)
-    _finish(0)
-
-
-def _finish(code: int) -> NoReturn:
-    """End as the interpreter does: wait for threads, run exit handlers, flush."""
-    try:
-        for step in (threading._shutdown, atexit._run_exitfuncs, _flush, _flush_all):  # type: ignore[attr-defined]
-            with contextlib.suppress(BaseException):  # the interpreter shows it and goes on
-                step()
-    finally:
-        os._exit(code)
-
-
-def _exit_code(error: SystemExit) -> int:
-    if error.code is None:
-        return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1
-
-
-def _flush() -> None:
-    for stream in dict.fromkeys((sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)):
-        try:
-            stream.flush()  # type: ignore[union-attr]
-        except (AttributeError, ValueError):  # the program put something else there, or closed it
-            continue
-
-
-def _flush_all() -> None:
-    """Flush what the program itself opened: the interpreter does when it lets go of its objects."""
-    ours = gc.get_objects()  # without what was there before the program
-    streams = [value for value in ours if issubclass(type(value), _STREAMS)]
-    for kinds in (io.TextIOWrapper, _STREAMS[1:]):  # the first write to the others
-        for stream in streams:
-            if isinstance(stream, kinds):
-                with contextlib.suppress(Exception):  # closed, detached, or not for writing
-                    stream.flush()
-
-
-_STREAMS = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+        program.finish(1)
+    program.finish(0)
 
 
 def _limit_int_digits() -> None:
     """The program may have lifted the limit, but the judge does not read longer numbers in decimal."""
     if hasattr(sys, "set_int_max_str_digits") and sys.get_int_max_str_digits() != _INT_DIGITS:
         sys.set_int_max_str_digits(_INT_DIGITS)
-
-
-def _line_of(error: BaseException) -> int | None:
-    """The line of the program that raised: the last of its lines in the traceback."""
-    if isinstance(error, SyntaxError) and error.filename == FILE_NAME:
-        return error.lineno
-    line, trace = None, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == FILE_NAME:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
 
 
 def rehearse() -> None:

@@ -27,6 +27,8 @@ OTHER_RUNTIME = "other_runtime"
 
 COMPILE = "compile"
 RUN = "run"
+TEST = "test"
+"""Phases in which an exception can come up: the last is code of a test that runs in the program's interpreter."""
 
 _COMPILE_TYPES = {
     "IndentationError": "indentation",
@@ -53,6 +55,9 @@ _RUN_TYPES = {
     "EOFError": "stdin",
     "MemoryError": MEMORY,
 }
+_TEST_TYPES = {"ImportError": "import", "NameError": "name", "MemoryError": MEMORY}
+"""A name that a test finds nowhere is one that the program was to have, or to import. Whatever else a test raises, it
+raises over what the program did."""
 ERROR_TYPES = frozenset(
     {NO_CODE, MISSING_ENTRY_POINT, WRONG_ANSWER, NO_RESULT, TIMEOUT, MEMORY, OUTPUT, CRASH, FORBIDDEN, OTHER_RUNTIME}
     | set(_COMPILE_TYPES.values())
@@ -100,8 +105,9 @@ def signature(message: str) -> str:
 def of_exception(name: str, bases: list[str], message: str, line: int | None, phase: str) -> Failure:
     """The failure that an exception of the program is. `bases` names the built-in classes that it derives from,
     nearest first."""
-    types = _COMPILE_TYPES if phase == COMPILE else _RUN_TYPES
-    error_type = next((types[base] for base in bases[:_MAX_MRO] if base in types), OTHER_RUNTIME)
+    types = {COMPILE: _COMPILE_TYPES, TEST: _TEST_TYPES}.get(phase, _RUN_TYPES)
+    otherwise = WRONG_ANSWER if phase == TEST else OTHER_RUNTIME
+    error_type = next((types[base] for base in bases[:_MAX_MRO] if base in types), otherwise)
     if error_type == "os" and message.startswith(_NO_MEMORY):
         error_type = MEMORY
     name = printable(name, _MAX_NAME)

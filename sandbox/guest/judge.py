@@ -27,6 +27,7 @@ from .plan import plan_for
 from .script_tests import judge_scripts
 from .stops import BadTests, SandboxBroken
 from .tally import Tally
+from .unittest_tests import judge_unittests
 
 MODES = ("container", "userns")
 MAX_MEMORY = 1 << 30
@@ -53,6 +54,8 @@ def answer(server: ForkServer, request: dict[str, Any]) -> dict[str, Any]:
             judge_calls(server, plan.calls, plan.rule, request["source"], limits, tally)
         if plan.stdio:
             judge_scripts(server, plan.stdio, plan.rule, request["source"], limits, tally)
+        for tests in plan.unittests:
+            judge_unittests(server, tests, request["source"], limits, tally)
     except BadTests as fault:
         return {"id": request["id"], "error": str(fault)[:2000]}
     worn = ["user ids are running out"] if server.is_worn else []

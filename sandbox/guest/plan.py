@@ -17,10 +17,12 @@ from .asserts import Rewriter, always_read, as_one_site, can_fail, dependent_nam
 from .codec import CannotCross, Codec
 from .comparison import COMPARISONS, LINES
 from .stops import BadTests
+from .unittest_plan import UnittestTests, unittest_tests
 
 CHECK = "check"
 STDIO = "stdio"
 CALL = "call"
+UNITTEST = "unittest"
 _ASSERTS = "asserts"
 _FIELDS = ("kind", "code", "stdin", "expected_stdout", "arguments", "expected")
 _MOST_PLANS, _MOST_CHARACTERS = 1024, 1 << 24
@@ -87,13 +89,15 @@ class Plan:
     functions: FunctionTests | None
     calls: CallTests | None
     stdio: list[StdioTest]
+    unittests: list[UnittestTests]
     rule: Rule
 
     @property
     def size(self) -> int:
         """Tests in it."""
         asserts = len(self.functions.sites) if self.functions else 0
-        return asserts + (len(self.calls.cases) if self.calls else 0) + len(self.stdio)
+        methods = sum(len(tests.names) for tests in self.unittests)
+        return asserts + (len(self.calls.cases) if self.calls else 0) + len(self.stdio) + methods
 
 
 def plan_for(problem: dict[str, Any]) -> Plan:
@@ -150,18 +154,20 @@ def _plan(
 ) -> Plan:
     if not tests:
         raise BadTests("the problem has no tests")
-    unknown = {kind for kind, *_ in tests} - {_ASSERTS, CHECK, CALL, STDIO}
+    unknown = {kind for kind, *_ in tests} - {_ASSERTS, CHECK, CALL, STDIO, UNITTEST}
     if unknown:
         raise BadTests(f"unknown kind of test: {', '.join(sorted(unknown))}")
-    codes, calls, stdio = [], [], []
+    codes, calls, stdio, unittests = [], [], [], []
     for number, (kind, code, stdin, expected_stdout, arguments, expected) in enumerate(tests, start=1):
         if kind == STDIO:
             stdio.append(StdioTest(stdin.encode("utf-8", "replace"), expected_stdout))
+        elif kind == UNITTEST:
+            unittests.append(unittest_tests(entry_point, setup, code, f"test {number}"))
         elif kind == CALL:
             calls.append(_call_case(arguments, expected, f"test {number}", needs_expected=not checker))
         else:
             codes.append((code, kind == CHECK))
-    if (codes or calls) and not entry_point:
+    if (codes or calls or unittests) and not entry_point:
         raise BadTests("tests that call a function, and no entry_point")
     if checker and not (calls or stdio):
         raise BadTests("a checker, and no test that it could look at: it is for the kinds 'stdio' and 'call'")
@@ -169,6 +175,7 @@ def _plan(
         _function_tests([entry_point, *declares], setup, codes) if codes else None,
         CallTests(entry_point, calls) if calls else None,
         stdio,
+        unittests,
         _rule(comparison, tolerance, checker),
     )
 

@@ -55,6 +55,7 @@ def evaluation(tmp_path: Path) -> Write:
             "data": {**DATA, **changes.get("data", {})},
             "policy": {"temperature": 0.8, **changes.get("policy", {})},
             "backend": changes.get("backend", "docker"),
+            "forgeable": changes.get("forgeable", False),
         }
         (folder / "report.json").write_text(json.dumps(report))
         return folder
@@ -295,3 +296,45 @@ def test_what_rlcode_eval_wrote_is_compared(
     (comparison,) = compared(tmp_path / "a", tmp_path / "b")
     assert [problem.task_id for problem in comparison.won] == ["T/1"]
     assert comparison.notes == []
+
+
+def test_what_can_be_forged_is_said_beside_the_comparison(evaluation: Write) -> None:
+    before, after = (evaluation(name, greedy([True, False]), forgeable=True) for name in ("base", "dpo"))
+    (comparison,) = compared(before, after)
+    assert f"{after} can be forged: judged in the candidate's interpreter" in comparison.notes
+
+
+def add_base(folder: Path, passed: Mapping[str, Sequence[bool | None]], file: str = "verdicts.jsonl") -> None:
+    """What the plus sets have beside: whether the base tests passed."""
+    rows = [json.loads(line) for line in (folder / file).read_text().splitlines()]
+    rows = [{**row, "passed_base": passed[row["task_id"]][row["index"]]} for row in rows]
+    (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_of_plus_sets_the_base_tests_are_compared_too(evaluation: Write) -> None:
+    tasks = [f"T/{number}" for number in range(40)]
+    before = evaluation("base", {task: ["wrong_answer", "wrong_answer"] for task in tasks}, ks=(1, 2))
+    after = evaluation("dpo", {task: ["wrong_answer", None] for task in tasks}, ks=(1, 2))
+    add_base(before, {task: [True, False] for task in tasks})
+    add_base(after, {task: [True, None] for task in tasks})
+    (comparison,) = compared(before, after)
+    figures = {figure.name: (figure.baseline, figure.other, figure.is_seen) for figure in comparison.figures}
+    assert figures == {"pass@1": (0.0, 0.0, False), "pass@1 base": (0.5, 1.0, True)}
+    assert comparison.withheld.keys() == {"pass@2"}
+
+
+def test_base_tests_that_one_side_does_not_know_are_not_compared(evaluation: Write) -> None:
+    before, after = (evaluation(name, greedy([True, False])) for name in ("base", "dpo"))
+    add_base(before, {"T/0": [True], "T/1": [True]})
+    (comparison,) = compared(before, after)
+    assert [figure.name for figure in comparison.figures] == ["pass@1"]
+
+
+def test_greedy_answers_are_compared_by_their_base_tests_too(evaluation: Write) -> None:
+    folders = [evaluation(name, greedy([False] * 9)) for name in ("base", "dpo")]
+    for folder, passed in zip(folders, (False, True), strict=True):
+        (folder / "greedy_verdicts.jsonl").write_text((folder / "verdicts.jsonl").read_text())
+        add_base(folder, {f"T/{number}": [passed] for number in range(9)}, "greedy_verdicts.jsonl")
+    (comparison,) = compared(*folders)
+    figures = {figure.name: (figure.baseline, figure.other) for figure in comparison.figures}
+    assert figures == {"pass@1": (0, 0), "greedy": (0, 0), "greedy base": (0, 1)}

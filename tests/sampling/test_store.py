@@ -49,6 +49,7 @@ verdicts = st.builds(
     time_s=st.floats(0, 1e6) | st.integers(0, 5),
     stdout=texts,
     limits=st.builds(Limits, time_s=st.floats(0.05, 3600) | st.integers(1, 9)),
+    forgeable=st.booleans(),
 )
 
 
@@ -70,6 +71,13 @@ def test_what_is_written_is_read_back_exactly_and_its_outcome_is_seen_without_re
     without = replace(one, completion=replace(one.completion, logprobs=()))
     assert list(read_rollouts([path], logprobs=False)) == [without]
     assert outcome_of(encode(one)) == outcome_from(one)
+
+
+def test_lines_from_before_verdicts_said_whether_they_can_be_forged_are_read(tmp_path: Path):
+    line = encode(rollout(0)).replace(b',"forgeable":false', b"")
+    assert b"forgeable" not in line
+    (tmp_path / "rollouts.jsonl").write_bytes(line)
+    assert list(read_rollouts([tmp_path / "rollouts.jsonl"])) == [rollout(0)]
 
 
 def test_a_lone_surrogate_does_not_make_the_file_unreadable(tmp_path: Path):

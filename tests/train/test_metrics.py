@@ -122,7 +122,7 @@ def test_of_grpo(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_of_dpo_with_quizzes(tmp_path: Path, random_model: Path, judged_rollouts: Path, monkeypatch, capsys):
-    monkeypatch.setattr("train.quiz.problems_from", lambda *given: PROBLEMS)
+    monkeypatch.setattr("train.quiz.training_problems_from", lambda *given: PROBLEMS)
     config = DPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=4, report_to="none", **COMMON)
     pairs = PairArguments(
         rollouts=[str(judged_rollouts)],
