@@ -10,6 +10,7 @@ from eval.run_report.counts import Moment, SetCounts, moments_of
 from eval.run_report.layout import Role
 from eval.run_report.markup import Html, folded, said, section, table
 from eval.run_report.plots import Series
+from rlcode.data.forgeable import FORGEABLE
 from rlcode.errors import DataError
 from rlcode.types import EvalReport, Interval, from_json
 
@@ -94,9 +95,11 @@ def _reported(one: SetCounts) -> Iterator[Html]:
         [name, percent(found.value), f"{percent(found.low)} – {percent(found.high)}"]
         for name, found in (*figures_of(report), *part_figures(report))
     ]
-    withheld = [said(f"pass@{k} is withheld: {reason}.") for k, reason in report.withheld.items()]
+    notes = [said(f"pass@{k} is withheld: {reason}.") for k, reason in report.withheld.items()]
     title = f"report.json of {one.found.name}"
-    yield folded(title, table(["figure", "value", "95 % interval"], rows, title), *withheld)
+    yield folded(title, table(["figure", "value", "95 % interval"], rows, title), *notes)
+    if report.forgeable:
+        yield said(f"The verdicts of {one.found.name} {FORGEABLE}.")
 
 
 def _seed(one: SetCounts) -> int:

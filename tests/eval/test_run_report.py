@@ -330,6 +330,14 @@ def test_what_judged_is_named_for_rollouts_and_evaluations_alike(tmp_path: Path)
     assert table.count("<td>scripted sha256:0</td>") == 4
 
 
+def test_verdicts_that_can_be_forged_are_named(tmp_path: Path) -> None:
+    runs.evaluation(tmp_path, runs.START)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert "can be forged" not in build_page(tmp_path)
+    write_json(tmp_path / "report.json", {**report, "forgeable": True})
+    assert "The verdicts of evaluation can be forged" in build_page(tmp_path)
+
+
 def test_samples_that_could_not_be_scored_make_no_chart(tmp_path: Path) -> None:
     runs.store(tmp_path, runs.rollouts({"p/easy": ("gone", "gone")}))
     page = build_page(tmp_path)
