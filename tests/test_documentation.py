@@ -69,6 +69,12 @@ def options() -> dict[str, set[str]]:
     return known_options()
 
 
+def test_every_benchmark_can_write_its_figures_to_a_file():
+    benchmarks = {name: known for name, known in options().items() if name.startswith("benchmarks.")}
+    assert {"benchmarks.sandbox", "benchmarks.eval", "benchmarks.training"} <= benchmarks.keys()
+    assert [name for name, known in benchmarks.items() if "--json" not in known] == []
+
+
 def inline_code(page: Path) -> list[str]:
     """What stands between backticks in running text."""
     text = re.sub(r"^( *)(`{3,}).*?^ *\2", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
