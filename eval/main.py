@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eval.judging import Judged
     from eval.report import ReportFiles
     from eval.samples import Sample
+    from rlcode.run_directory import RunDirectory
     from rlcode.types import EvalReport, Problem
     from sampling.engine import Engine
     from sandbox.protocol import Sandbox
@@ -58,7 +59,7 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
     if missing and args.require_all_tasks:
         raise InputError(f"{args.samples}: {len(missing)} tasks have no sample, {missing[0]} first; add them")
     check_ks(args.k, min(samples.counts.values()))
-    with _open_sandbox(args) as sandbox, ReportFiles(args.output_dir, problems) as files:
+    with open_sandbox_for(args) as sandbox, ReportFiles(args.output_dir, problems) as files:
         policy = {"samples": str(args.samples), "sha256": _sha256(args.samples)}
         files.add_all(judge_all(args, samples, problems, sandbox, len(samples)))
         report = make_report(args, files, problems, sandbox, policy)
@@ -69,17 +70,28 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
 def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> EvalReport:
     """Let a model answer, judge what it wrote, and write the report and the samples. What was written before a kill is
     judged again and not drawn again."""
-    from eval.report import ReportFiles, remove_report
+    from eval.report import remove_report
     from rlcode.run_directory import RunDirectory
-    from sampling.provenance import made_with
 
     check_ks(args.k, args.num_samples)
     if (args.output_dir / "report.json").exists():
         remove_report(args.output_dir)
+    with (
+        RunDirectory(args.output_dir, "eval", run_config(args)) as directory,
+        open_sandbox_for(args) as sandbox,
+        open_engine_for(args) as engine,
+    ):
+        return evaluate_policy(args, problems, directory, engine, sandbox)
+
+
+def evaluate_policy(
+    args: argparse.Namespace, problems: Sequence[Problem], directory: RunDirectory, engine: Engine, sandbox: Sandbox
+) -> EvalReport:
+    """The same for the policy that `engine` holds, which `args` names."""
+    from eval.report import ReportFiles
+    from sampling.provenance import made_with
+
     with ExitStack() as stack:
-        directory = stack.enter_context(RunDirectory(args.output_dir, "eval", _config(args)))
-        sandbox = stack.enter_context(_open_sandbox(args))
-        engine = stack.enter_context(_open_engine(args))
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
         directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
         files = stack.enter_context(ReportFiles(args.output_dir, problems, with_samples=True))
@@ -190,7 +202,7 @@ def make_report(
     )
 
 
-def _config(args: argparse.Namespace) -> dict[str, Any]:
+def run_config(args: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for an evaluation to go on."""
     from rlcode.run_directory import OPERATIONAL
 
@@ -226,7 +238,7 @@ def _policy(args: argparse.Namespace, prompts: PromptFormat) -> dict[str, Any]:
 
 
 @contextmanager
-def _open_sandbox(args: argparse.Namespace) -> Iterator[Sandbox]:
+def open_sandbox_for(args: argparse.Namespace) -> Iterator[Sandbox]:
     """The sandbox, with its cache where one is asked for; says at the end what that was good for."""
     from sandbox.cache import open_cache
     from sandbox.pool import open_sandbox
@@ -240,7 +252,8 @@ def _open_sandbox(args: argparse.Namespace) -> Iterator[Sandbox]:
             print(cache.summary())
 
 
-def _open_engine(args: argparse.Namespace) -> Engine:
+def open_engine_for(args: argparse.Namespace) -> Engine:
+    """The engine that `args` ask for, with their adapter in force."""
     from sampling.engine import EngineSettings, open_engine
 
     return open_engine(EngineSettings.from_arguments(args), args.model, args.adapter)
