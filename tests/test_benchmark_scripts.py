@@ -13,7 +13,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.mark.parametrize(
     "name",
-    ["eval", "sandbox", "queued_jobs", "rollouts", "engines", "groups", "pool", "samplers", "training", "gains"],
+    [
+        "eval",
+        "sandbox",
+        "queued_jobs",
+        "rollouts",
+        "engines",
+        "groups",
+        "pool",
+        "samplers",
+        "training",
+        "gains",
+        "export",
+        "merging",
+    ],
 )
 def test_each_benchmark_says_how_it_is_used(name: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
