@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,10 +91,9 @@ def evaluate_policy(
     from eval.report import ReportFiles
     from sampling.provenance import made_with
 
-    with ExitStack() as stack:
-        prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
-        directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
-        files = stack.enter_context(ReportFiles(args.output_dir, problems, with_samples=True))
+    prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
+    directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
+    with ReportFiles(args.output_dir, problems, with_samples=True) as files:
         for is_greedy in (False, True) if args.greedy else (False,):
             total = len(problems) * (1 if is_greedy else args.num_samples)
             stream = answers(args, engine, problems, prompts, is_greedy=is_greedy)

@@ -12,7 +12,7 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -30,7 +30,7 @@ from sampling.adapters import (
     check_adapter,
     read_adapter_config,
 )
-from sampling.engine import Engine, EngineSettings, open_engine
+from sampling.engine import EngineSettings, open_engine
 from sampling.identity import LoadedPolicy
 from sampling.provenance import file_hash
 from sampling.transformers_engine import TransformersEngine
@@ -187,11 +187,11 @@ class _Export:
             raise
 
 
-def open_vllm(base: str, options: ExportOptions, export: Path) -> Engine:
+def open_vllm(base: str, options: ExportOptions, export: Path) -> VllmEngine:
     """vLLM with the merged model in `export` as it is, or with the adapter there beside its base."""
     settings = EngineSettings("vllm", max_model_length=_ENGINE_LENGTH)
     if options.adapter_only:
-        return open_engine(settings, base, export)
+        return cast(VllmEngine, open_engine(settings, base, export))
     return VllmEngine(str(export), replace(settings, sync="merged"))
 
 

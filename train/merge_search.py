@@ -138,9 +138,12 @@ class _Trials:
         return self.directory / "candidates" / "_".join(f"{weight:g}" for weight in weights)
 
     def try_out(self, weights: Weights, is_fixed: bool) -> Candidate:
+        from eval.report import remove_report
+
         report = self._report(weights)
         ks = {str(k) for k in self.evaluation.k}
         if ks - report.pass_at_k.keys():
+            remove_report(self.folder(weights) / "evaluation")  # so that the next run judges it again
             why = "; ".join(report.withheld.values()) or "samples that could not be judged"
             raise SandboxError(f"pass@k of weights {shown(weights)} is withheld: {why}; run the same command again")
         candidate = Candidate(weights, report.pass_at_k, report.greedy, is_fixed)

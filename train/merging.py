@@ -26,7 +26,10 @@ from sampling.adapters import (
 )
 
 DENSE = ("linear", "svd", "cat")
-SPARSE = ("ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd", "magnitude_prune")
+SPARSE = (
+    *("ties", "dare_linear", "dare_ties", "magnitude_prune"),
+    *("ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd"),
+)
 METHODS = (*DENSE, *SPARSE)
 _REFUSED = ("use_dora", "modules_to_save", "lora_bias", "target_parameters", "trainable_token_indices")
 

@@ -18,8 +18,8 @@ from train.card_figures import Figures, find_figures, read_figures, table
 from train.export_proof import Proof
 
 _LEVELS = 4  # directories above an adapter in which its run is looked for
-_DATA = ("benchmark", "benchmark_file", "split", "exclude", "rollouts", "preset")
 _SHOWN = (
+    *("benchmark", "benchmark_file", "split", "exclude", "rollouts", "preset"),
     *("lora_r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "load_in_4bit", "load_in_8bit"),
     *("loss_type", "loss_weights", "beta", "reference", "strategy", "strategy_options", "num_pairs", "num_generations"),
     *("reward_terms", "prompt_sampling", "group_filter", "max_completion_length", "learning_rate", "lr_scheduler_type"),
@@ -169,17 +169,20 @@ def _how(facts: _Facts) -> str:
 
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in (*_DATA, *_SHOWN):
-        value = config.get(name)
+    for name in _SHOWN:
+        value = _without_folders(config.get(name))
         if value not in (None, [], {}):
-            shown = _without_folders(value) if name in _DATA else value
-            said = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+            said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield name, said.replace("|", "\\|")
 
 
 def _without_folders(value: Any) -> Any:
     """Where files lie on the machine of the run is nobody's business."""
-    return [_name(str(one)) for one in value] if isinstance(value, list) else _name(str(value))
+    if isinstance(value, Mapping):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return _name(value) if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _describe_merge(merge: Mapping[str, Any]) -> str:

@@ -98,13 +98,13 @@ def test_the_precision_is_that_of_the_base_unless_another_is_asked_for(
     coarse = tmp_path / "coarse"
     AutoModelForCausalLM.from_pretrained(random_model, dtype=torch.bfloat16).save_pretrained(coarse)
     AutoTokenizer.from_pretrained(random_model).save_pretrained(coarse)
-    chosen = options(random_adapter, tmp_path, model=str(coarse))
-    proof = export_adapter(chosen)
-    assert proof.logit_gap <= proof.tolerance == 5e-2
-    assert load_file(chosen.output / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
-    fine = replace(chosen, output=tmp_path / "fine", dtype="float32")
-    assert export_adapter(fine).dtype == "float32"
-    assert load_file(fine.output / "model.safetensors")["model.norm.weight"].dtype == torch.float32
+    as_it_is = options(random_adapter, tmp_path, model=str(coarse))
+    as_asked = replace(as_it_is, model=str(random_model), output=tmp_path / "asked", dtype="bfloat16")
+    for chosen in (as_it_is, as_asked):
+        proof = export_adapter(chosen)
+        assert proof.dtype == "bfloat16"
+        assert proof.logit_gap <= proof.tolerance == 5e-2
+        assert load_file(chosen.output / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
 
 
 def test_an_adapter_can_be_exported_by_itself(tmp_path: Path, random_model: Path, random_adapter: Path):

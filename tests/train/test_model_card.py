@@ -30,7 +30,16 @@ def run(tmp_path_factory, random_model: Path, random_adapter: Path) -> Path:
     jsonl.save(make_problems("validation", 2, 0), folder.parent / "problems.jsonl")
     stage = folder / "round-01" / "dpo"
     for path, kind, config in (
-        (folder, "loop", {"model": str(base), "methods": ["dpo"], "benchmark_file": str(folder.parent / "p.jsonl")}),
+        (
+            folder,
+            "loop",
+            {
+                "model": str(base),
+                "methods": ["dpo"],
+                "validation": {"file": str(folder)},
+                "benchmark_file": str(folder.parent / "p.jsonl"),
+            },
+        ),
         (stage, "dpo", {"lora_r": 8, "learning_rate": 1e-5, "rollouts": [str(folder / "round-01" / "rollouts")]}),
     ):
         RunDirectory(path, kind, config).close()
@@ -64,8 +73,8 @@ def rows(card: str) -> list[list[str]]:
 
 def test_the_run_is_found_from_where_the_adapter_is(card: str):
     assert "DPO on preference pairs" in card
-    assert ["lora_r", "8"] in rows(card)
-    assert ["methods", '["dpo"]'] in rows(card)
+    assert ["lora_r", "`8`"] in rows(card)
+    assert ["methods", '`["dpo"]`'] in rows(card)
 
 
 def test_the_licence_is_that_of_the_base(card: str):
