@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from rlcode.types import from_json
 from sampling.engine import EngineSettings, open_engine
 from sampling.identity import LoadedPolicy
 from sampling.transformers_engine import TransformersEngine
-from tests.random_models import make_model
+from tests.random_models import make_adapter, make_model
 from train import export_proof
+from train.export import engines_for
 from train.export_proof import Proof, Reference
 from train.exporter import ExportOptions, export_adapter, load_policy, require_room
 
@@ -115,6 +117,16 @@ def test_an_adapter_can_be_exported_by_itself(tmp_path: Path, random_model: Path
     assert not (tmp_path / "merged" / "model.safetensors").exists()
     with open_engine(EngineSettings(), str(random_model), tmp_path / "merged") as engine:
         assert engine.policy_version == 1
+
+
+def test_vllm_is_asked_unless_it_can_t_serve_what_is_exported(tmp_path: Path, random_model: Path):
+    dora = make_adapter(tmp_path / "dora", random_model, use_dora=True)
+    merged = Namespace(prove_engines=None, adapter_only=False, adapter=dora)
+    assert engines_for(merged) == ("transformers", "vllm")
+    assert engines_for(Namespace(**{**vars(merged), "adapter_only": True})) == ("transformers",)
+    assert engines_for(Namespace(**{**vars(merged), "prove_engines": ["transformers"]})) == ("transformers",)
+    with pytest.raises(ConfigError, match="must name transformers"):
+        options(dora, tmp_path, engines=("vllm",))
 
 
 # A wrong export is found out by each check of its own.

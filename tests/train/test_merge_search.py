@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -82,40 +85,55 @@ def words(tmp_path_factory, random_model: Path, random_adapter: Path) -> list[st
     jsonl.save(make_problems("validation", 2, 0), folder / "problems.jsonl")
     line = ["merge-adapters", str(random_adapter), str(other), "--search", "--grid", "0", "1"]
     line += ["--benchmark", "jsonl", "--benchmark_file", str(folder / "problems.jsonl"), "--sandbox", "local"]
-    return [*line, "--num_samples", "2", "--k", "1", "2", "--max_completion_length", "8"]
+    line += ["--num_samples", "2", "--k", "1", "2", "--max_completion_length", "8"]
+    return [*line, "--search_dir", str(folder / "search"), "--output"]
 
 
-def test_a_search_evaluates_all_on_the_same_and_writes_the_best(tmp_path: Path, words: list[str], capsys):
-    assert main([*words, "--output", str(tmp_path / "merged")]) == 0
-    said = capsys.readouterr().out
-    candidates = json.loads((tmp_path / "merged-search" / "search.json").read_text())
+@dataclass(frozen=True)
+class Searched:
+    """A search that was done."""
+
+    folder: Path
+    output: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def searched(words: list[str]) -> Searched:
+    folder = Path(words[-2])
+    said = StringIO()
+    with redirect_stdout(said):
+        assert main([*words, str(folder.with_name("merged"))]) == 0
+    return Searched(folder, folder.with_name("merged"), said.getvalue())
+
+
+def test_a_search_evaluates_all_on_the_same_and_writes_the_best(searched: Searched):
+    candidates = json.loads((searched.folder / "search.json").read_text())
     assert [one["weights"] for one in candidates] == [[1, 0], [0, 1], [0.5, 0.5], [1, 1]]
     assert all(one["pass_at_k"].keys() == {"1", "2"} for one in candidates)
-    reports = sorted((tmp_path / "merged-search" / "candidates").glob("*/evaluation/report.json"))
+    reports = sorted((searched.folder / "candidates").glob("*/evaluation/report.json"))
     settings = {json.dumps([json.loads(path.read_text())[key] for key in ("seed", "data")]) for path in reports}
     assert (len(reports), len(settings)) == (4, 1)
-    record = json.loads((tmp_path / "merged" / MERGE_FILE).read_text())
+    record = json.loads((searched.output / MERGE_FILE).read_text())
     assert [one["weight"] for one in record["adapters"]] == [1, 0], "a random model passes nothing: the first wins"
-    assert "measure it on others" in said
-    assert "| 0.5 0.5 |" in (tmp_path / "merged-search" / "search.md").read_text()
+    assert "candidate 3 (of 24 at most), weights 0.5 0.5: pass@1 0.000" in searched.said
+    assert "measure it on others" in searched.said
+    assert "| 0.5 0.5 |" in (searched.folder / "search.md").read_text()
 
 
-def test_a_search_that_was_stopped_evaluates_only_what_is_missing(tmp_path: Path, words: list[str], capsys):
-    line = [*words, "--output", str(tmp_path / "merged")]
-    assert main(line) == 0
-    candidates = tmp_path / "merged-search" / "candidates"
+def test_a_search_that_was_stopped_evaluates_only_what_is_missing(tmp_path: Path, words: list[str], searched: Searched):
+    candidates = searched.folder / "candidates"
     before = {path: path.stat().st_mtime_ns for path in candidates.glob("*/evaluation/*") if "0.5" not in str(path)}
     adapter = file_hash(candidates / "0.5_0.5" / "adapter" / "adapter_model.safetensors")
     (candidates / "0.5_0.5" / "evaluation" / "report.json").unlink()
-    (tmp_path / "merged").rename(tmp_path / "first")
-    assert main(line) == 0
+    assert main([*words, str(tmp_path / "again")]) == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (candidates / "0.5_0.5" / "evaluation" / "report.json").is_file()
     assert file_hash(candidates / "0.5_0.5" / "adapter" / "adapter_model.safetensors") == adapter
-    one, other = (file_hash(tmp_path / name / "adapter_model.safetensors") for name in ("first", "merged"))
+    one, other = (file_hash(path / "adapter_model.safetensors") for path in (searched.output, tmp_path / "again"))
     assert one == other
-    capsys.readouterr()
-    assert (
-        main([*line[:-1], str(tmp_path / "third"), "--search_dir", str(tmp_path / "merged-search"), "--seed", "1"]) == 2
-    )
+
+
+def test_another_search_does_not_go_on_in_its_directory(tmp_path: Path, words: list[str], searched: Searched, capsys):
+    assert main([*words, str(tmp_path / "other"), "--seed", "1"]) == 2
     assert "another configuration" in capsys.readouterr().err
