@@ -51,8 +51,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output_dir", type=Path, required=True, help="gets problems, rollouts, adapters, evaluations")
     parser.add_argument("--method", choices=METHODS, default="svd", help="whose weights are searched (default svd)")
     parser.add_argument("--train_problems", type=int, default=100, help="of each family (default 100)")
-    parser.add_argument("--test_problems", type=int, default=50, help="of each family and split (default 50)")
-    parser.add_argument("--samples", type=int, default=8, help="of each problem in an evaluation (default 8)")
+    parser.add_argument("--test_problems", type=int, default=40, help="of each family and split (default 40)")
+    parser.add_argument("--samples", type=int, default=6, help="of each problem in an evaluation (default 6)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     return parser.parse_args()
@@ -134,7 +134,7 @@ def _merge_adapters(
 def _evaluation(arguments: argparse.Namespace, problems: Path) -> list[str]:
     words = ["--benchmark", "jsonl", "--benchmark_file", str(problems), "--num_samples", str(arguments.samples)]
     words += ["--temperature", "1", "--top_p", "1", "--max_completion_length", _ENOUGH, "--prompt_style", "completion"]
-    return [*words, "--engine_batch_size", "256"]
+    return [*words, "--engine_batch_size", "256", "--cache", str(arguments.output_dir / "verdicts.cache")]
 
 
 def evaluate_all(arguments: argparse.Namespace, name: str, adapter: Path | None) -> dict[str, dict[str, float]]:

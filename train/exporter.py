@@ -105,7 +105,7 @@ class _Export:
         self._tokenizer: Any = None
 
     def run(self) -> Proof:
-        self._tokenizer = AutoTokenizer.from_pretrained(self._base)
+        self._tokenizer = _load_tokenizer(self._base)
         policy = load_policy(self._base, self._options)
         self._dtype = str(policy.dtype).removeprefix("torch.")
         with self._watch.measure("proof"):
@@ -212,6 +212,13 @@ def load_policy(base: str, options: ExportOptions) -> Any:
         return PeftModel.from_pretrained(weights.to(_device(options)), str(options.adapter)).eval()
     except (ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"adapter {options.adapter} can't be put on {base}: {error}") from error
+
+
+def _load_tokenizer(base: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no tokenizer for model {base!r}: {error}") from error
 
 
 def _device(options: ExportOptions) -> str:

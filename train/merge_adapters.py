@@ -17,6 +17,8 @@ from pathlib import Path
 from rlcode.errors import ConfigError, InputError
 from train.merging import METHODS, Merger, Recipe, check_sources
 
+GRID = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
+
 
 def main(argv: list[str]) -> int:
     """Run the command and return 0.
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     search = parser.add_argument_group("search, with options of `rlcode eval` behind these")
     search.add_argument("--search", action="store_true", help="find the weights by pass@k on validation problems")
     search.add_argument(
-        "--grid", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], help="weights to try for each adapter"
+        "--grid", type=float, nargs="+", default=GRID, help="weights to try for each adapter (default 0 to 1.5 by 0.25)"
     )
     search.add_argument("--max_candidates", type=int, default=24, help="evaluated at most (default 24)")
     search.add_argument("--search_dir", type=Path, help="gets all candidates; default: OUTPUT-search")
