@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.engines import make_adapter, make_model, spread
 
-SIZES = ((512, 10), (1024, 20))
+SIZES = ((256, 6), (512, 10))
 """Hidden size and layers."""
 
 

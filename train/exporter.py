@@ -112,8 +112,8 @@ class _Export:
             _check_finite(policy, self._options.adapter)
             reference = export_proof.ask_reference(policy, self._tokenizer, self._base, self._exported)
         changes = self._write(policy)
-        del policy  # the proof needs the room
         with self._watch.measure("proof"):
+            del policy  # the proof needs the room
             gc.collect()
             found = self._hold_against(reference, changes)
         seconds = self._watch.lap()
