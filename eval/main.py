@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eval.judging import Judged
     from eval.report import ReportFiles
     from eval.samples import Sample
+    from rlcode.run_directory import RunDirectory
     from rlcode.types import EvalReport, Problem
     from sampling.engine import Engine
     from sandbox.protocol import Sandbox
@@ -59,7 +60,7 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
         raise InputError(f"{args.samples}: {len(missing)} tasks have no sample, {missing[0]} first; add them")
     check_ks(args.k, min(samples.counts.values()))
     with ExitStack() as stack:
-        sandbox = stack.enter_context(_open_sandbox(args))
+        sandbox = stack.enter_context(open_sandbox_for(args))
         without = _left_out(problems, sandbox)
         judged = [problem for problem in problems if problem.task_id not in without]
         files = stack.enter_context(ReportFiles(args.output_dir, judged))
@@ -75,27 +76,42 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
 def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> EvalReport:
     """Let a model answer, judge what it wrote, and write the report and the samples. What was written before a kill is
     judged again and not drawn again."""
-    from eval.report import ReportFiles, remove_report
+    from eval.report import remove_report
     from rlcode.run_directory import RunDirectory
-    from sampling.provenance import made_with
 
     check_ks(args.k, args.num_samples)
     if (args.output_dir / "report.json").exists():
         remove_report(args.output_dir)
     with ExitStack() as stack:
-        directory = stack.enter_context(RunDirectory(args.output_dir, "eval", _config(args)))
-        sandbox = stack.enter_context(_open_sandbox(args))
+        directory = stack.enter_context(RunDirectory(args.output_dir, "eval", run_config(args)))
+        sandbox = stack.enter_context(open_sandbox_for(args))
         without = _left_out(problems, sandbox)
-        problems = [problem for problem in problems if problem.task_id not in without]
-        engine = stack.enter_context(_open_engine(args))
-        prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
-        directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
-        files = stack.enter_context(ReportFiles(args.output_dir, problems, with_samples=True))
+        judged = [problem for problem in problems if problem.task_id not in without]
+        engine = stack.enter_context(open_engine_for(args))
+        return evaluate_policy(args, judged, directory, engine, sandbox, without)
+
+
+def evaluate_policy(
+    args: argparse.Namespace,
+    problems: Sequence[Problem],
+    directory: RunDirectory,
+    engine: Engine,
+    sandbox: Sandbox,
+    without: Mapping[str, str] | None = None,
+) -> EvalReport:
+    """The same for the policy that `engine` holds, which `args` names. `without`: the tasks that were left out, each
+    with the reason."""
+    from eval.report import ReportFiles
+    from sampling.provenance import made_with
+
+    prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
+    directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
+    with ReportFiles(args.output_dir, problems, with_samples=True) as files:
         for is_greedy in (False, True) if args.greedy else (False,):
             total = len(problems) * (1 if is_greedy else args.num_samples)
             stream = answers(args, engine, problems, prompts, is_greedy=is_greedy)
             files.add_all(judge_all(args, stream, problems, sandbox, total), is_greedy=is_greedy)
-        report = make_report(args, files, problems, sandbox, _policy(args, prompts), without)
+        report = make_report(args, files, problems, sandbox, _policy(args, prompts), dict(without or {}))
         files.write(report)
     return report
 
@@ -211,7 +227,7 @@ def _left_out(problems: Sequence[Problem], sandbox: Sandbox) -> dict[str, str]:
     return found
 
 
-def _config(args: argparse.Namespace) -> dict[str, Any]:
+def run_config(args: argparse.Namespace) -> dict[str, Any]:
     """What must be the same for an evaluation to go on."""
     from rlcode.run_directory import OPERATIONAL
 
@@ -247,7 +263,7 @@ def _policy(args: argparse.Namespace, prompts: PromptFormat) -> dict[str, Any]:
 
 
 @contextmanager
-def _open_sandbox(args: argparse.Namespace) -> Iterator[Sandbox]:
+def open_sandbox_for(args: argparse.Namespace) -> Iterator[Sandbox]:
     """The sandbox, with its cache where one is asked for; says at the end what that was good for."""
     from sandbox.cache import open_cache
     from sandbox.pool import open_sandbox
@@ -261,7 +277,8 @@ def _open_sandbox(args: argparse.Namespace) -> Iterator[Sandbox]:
             print(cache.summary())
 
 
-def _open_engine(args: argparse.Namespace) -> Engine:
+def open_engine_for(args: argparse.Namespace) -> Engine:
+    """The engine that `args` ask for, with their adapter in force."""
     from sampling.engine import EngineSettings, open_engine
 
     return open_engine(EngineSettings.from_arguments(args), args.model, args.adapter)

@@ -26,7 +26,11 @@ COMMANDS = {
     "pairs": ("sampling.commands.pairs", "preference pairs from rollouts, as a data set for any DPO trainer"),
     "plan": ("train.plan", "what a training run will take: memory, steps, tokens, disk; no GPU needed"),
     "serve": ("sampling.serve", "start a vLLM server that writes completions for --engine vllm-server"),
-    "export": ("train.export", "merge a LoRA adapter into its base model and prove the result"),
+    "merge-adapters": (
+        "train.merge_adapters",
+        "make one LoRA adapter of several, with weights or by a search for them",
+    ),
+    "export": ("train.export", "merge a LoRA adapter into its base model, prove the result, upload it"),
     "sandbox": ("sandbox.main", "judge programs; build, check and measure the sandbox"),
 }
 
@@ -70,7 +74,7 @@ def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) ->
 
 
 def help_text() -> str:
-    lines = [f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: rlcode COMMAND [options]        (rlcode COMMAND --help for its options)",

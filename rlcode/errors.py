@@ -12,6 +12,7 @@ RlcodeError
 │   └── PolicyMismatchError  the engine does not hold the policy that the trainer has
 ├── DiskError           what a run keeps can't be written: the disk is full, say; what was written before is whole
 │   └── StoreError      rollouts
+├── HubError            an upload failed; what was to be uploaded lies on the disk
 ├── NonFiniteError      a loss, a gradient or a weight is NaN or infinite
 └── RunDirectoryError   a run directory is of another run, schema or process; exit code 2
 """
@@ -71,6 +72,10 @@ class DiskError(RlcodeError):
 
 
 class StoreError(DiskError):
+    pass
+
+
+class HubError(RlcodeError):
     pass
 
 

@@ -10,6 +10,8 @@ import functools
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from rlcode.run_directory import write_json
 logger = logging.getLogger(__name__)
 
 METADATA_FILE = "rlcode_adapter.json"
+MERGE_FILE = "rlcode_merge.json"
+"""Beside an adapter that was merged of others: of which, and how."""
 
 
 def weight_files(model: str) -> list[Path]:
@@ -58,11 +62,10 @@ def base_fingerprint(model: str) -> str:
     """A short hash of the base model's weights: name, shape and first row of every tensor, rounded to bfloat16 so that
     the stored precision does not matter."""
     import torch
-    from safetensors import safe_open
 
     rows: dict[str, bytes] = {}
     for file in weight_files(model):
-        with safe_open(file, framework="pt") as tensors:
+        with _open_tensors(file) as tensors:
             for name in tensors.keys():  # noqa: SIM118 - not a dict
                 part = tensors.get_slice(name)
                 first = part[:1].to(torch.bfloat16).contiguous().view(torch.int16)
@@ -156,11 +159,9 @@ def read_metadata(adapter: Path) -> dict[str, Any]:
 
 def is_trained(adapter: Path) -> bool:
     """Whether it is an adapter that changes the base at all: a new one has only zeros in its B matrices."""
-    from safetensors import safe_open
-
     if not (adapter / "adapter_model.safetensors").is_file():  # a whole checkpoint
         return False
-    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as tensors:
+    with _open_tensors(adapter / "adapter_model.safetensors") as tensors:
         names = [name for name in tensors.keys() if "lora_B" in name or "lora_embedding_B" in name]  # noqa: SIM118
         return not names or any(bool(tensors.get_tensor(name).any()) for name in names)
 
@@ -193,9 +194,9 @@ def check_adapter(adapter: Path, base_model: str) -> dict[str, Any]:
 
 
 def _check_shapes(adapter: Path, base_model: str) -> None:
-    base = _shapes(weight_files(base_model))
+    base = tensor_shapes(weight_files(base_model))
     matched = False
-    for name, shape in _shapes([adapter / "adapter_model.safetensors"]).items():
+    for name, shape in tensor_shapes([adapter / "adapter_model.safetensors"]).items():
         module, _, which = name.removeprefix("base_model.model.").rpartition(".lora_")
         weight = base.get(f"{module}.weight")
         if not module or weight is None:  # some architectures store some weights under other names
@@ -214,11 +215,30 @@ def _check_shapes(adapter: Path, base_model: str) -> None:
         )
 
 
-def _shapes(files: list[Path]) -> dict[str, list[int]]:
-    from safetensors import safe_open
+def tensor_shapes(files: list[Path]) -> dict[str, list[int]]:
+    """The shape of every tensor in safetensors files, by name.
 
+    Raises:
+        InputError: a file is damaged.
+    """
     shapes = {}
     for file in files:
-        with safe_open(file, framework="pt") as tensors:
+        with _open_tensors(file) as tensors:
             shapes.update({name: tensors.get_slice(name).get_shape() for name in tensors.keys()})  # noqa: SIM118
     return shapes
+
+
+@contextmanager
+def _open_tensors(file: Path) -> Iterator[Any]:
+    """A safetensors file.
+
+    Raises:
+        InputError: it is damaged, or cut off.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            yield tensors
+    except SafetensorError as error:
+        raise InputError(f"{file} is damaged or incomplete ({error}); copy or save it again") from error

@@ -25,7 +25,7 @@ def made_with(
     """All that decides a run's samples and verdicts beside its configuration."""
     return {
         "model_fingerprint": base_fingerprint(model),
-        "adapter_sha256": _file_hash(adapter / "adapter_model.safetensors") if adapter else None,
+        "adapter_sha256": file_hash(adapter / "adapter_model.safetensors") if adapter else None,
         "policy_version": engine.policy_version,
         "problems_sha256": _problems_hash(problems),
         "sandbox": {"backend": sandbox.backend, "image_digest": sandbox.image_digest},
@@ -33,7 +33,8 @@ def made_with(
     }
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

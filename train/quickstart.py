@@ -355,13 +355,16 @@ def _training_options(loop: Loop, folder: Path, learning_rate: float) -> dict[st
 
 def export(loop: Loop, adapter: Path) -> Path:
     """Merge the adapter, prove it, and say so."""
-    from train.export import describe, export_merged
+    from train.card_figures import of_stage
+    from train.exporter import ExportOptions, export_adapter
+    from train.model_card import CardOptions
 
     output = loop.run / "export"
+    figures = tuple(of_stage(stage.name, asdict(stage)) for stage in (loop.stages[0], loop.stages[-1]))
     with loop.reporter.work("export", 1) as bar:
-        proof = export_merged(adapter, output, model=loop.base)
+        proof = export_adapter(ExportOptions(adapter, output, model=loop.base), CardOptions(figures=figures))
         bar.show(1, 1)
-    loop.reporter.say(f"export: {describe(proof)}")
+    loop.reporter.say(f"export: {proof.describe()}")
     return output
 
 

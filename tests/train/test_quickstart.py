@@ -53,6 +53,7 @@ def test_everything_lies_in_the_run_directory(quickstart_run: Path):
     assert ErrorNotebook.load(quickstart_run / "dpo-1" / "notebook.json").scored > 100
     assert len(list(read_rollouts([quickstart_run / "dpo-1" / "rollouts.jsonl"]))) > 100
     assert (quickstart_run / "export" / "export_proof.json").is_file()
+    assert "| base | after GRPO |" in (quickstart_run / "export" / "README.md").read_text()
 
 
 def test_failures_of_the_base_model_are_varied(quickstart_run: Path):
