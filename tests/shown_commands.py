@@ -191,22 +191,36 @@ def _parse(module: str, argv: Sequence[str]) -> None:
 
 def _reach_parser(module: str, argv: Sequence[str], *, understand: bool) -> None:
     real_argparse, real_trl = argparse.ArgumentParser.parse_args, TrlParser.parse_args_and_config
+    real_known = argparse.ArgumentParser.parse_known_args
+    the_parsers_own = mock.patch.object(argparse.ArgumentParser, "parse_known_args", real_known)
 
     def parse_args(
         parser: argparse.ArgumentParser, args: Sequence[str] | None = None, namespace: object = None
     ) -> None:
         if understand:
-            real_argparse(parser, args, namespace)
+            with the_parsers_own:
+                real_argparse(parser, args, namespace)
+        raise Parsed(parser)
+
+    def parse_known_args(parser: argparse.ArgumentParser, args: Sequence[str]) -> None:
+        """Of a command that hands the rest on to `rlcode eval`."""
+        if understand:
+            _, rest = real_known(parser, args)
+            known = _options(_parser_of(COMMANDS["eval"][0], []))
+            for word in rest:
+                word.startswith("--") and word not in known and _unknown(word, known)
         raise Parsed(parser)
 
     def parse_args_and_config(parser: TrlParser, *args: object, **options: object) -> None:
         if understand:
-            real_trl(parser, *args, **options)
+            with the_parsers_own:
+                real_trl(parser, *args, **options)
         raise Parsed(parser)
 
     main = importlib.import_module(module).main
     with (
         mock.patch.object(argparse.ArgumentParser, "parse_args", parse_args),
+        mock.patch.object(argparse.ArgumentParser, "parse_known_args", parse_known_args),
         mock.patch.object(argparse.ArgumentParser, "_get_option_tuples", return_value=[]),  # no option cut short
         mock.patch.object(TrlParser, "parse_args_and_config", parse_args_and_config),
         mock.patch.object(sys, "argv", [module, *argv]),

@@ -49,6 +49,7 @@ def test_the_commands_of_all_kinds_of_places_are_found():
         ("rlcode rollout show runs/r1 --faild", "--faild"),
         ("rlcode plan --config configs/dpo.yaml --gpu 4", "--gpu"),
         ("rlcode serve --model x --prt 1", "--prt"),
+        ("rlcode merge-adapters a b --output c --search --benchmark mbpp --num_sample 4", "--num_sample"),
         ("accelerate launch --num_proceses 2 train/dpo.py --config configs/dpo.yaml", "--num_proceses"),
         ("accelerate launch train/dpo.py --config configs/dpo.yaml --rollout runs/r1 --output_dir x", "--rollout"),
         ("accelerate launch train/dpo.py --config configs/dpoo.yaml --output_dir x", "dpoo.yaml"),
