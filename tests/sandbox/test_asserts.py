@@ -207,7 +207,7 @@ def problem(*codes: str, kind: str = "asserts", entry_point: str = "f", setup: s
         (problem("assert f(1)", kind="check"), "does not define check"),
         (problem("def check(): assert f(1)", kind="check"), "does not define check"),
         (problem("return f(1)\nassert f(1)"), "does not compile"),
-        (problem("assert f(1)", kind="unittest"), "unknown kind"),
+        (problem("assert f(1)", kind="doctest"), "unknown kind"),
         (problem("f(1)"), "depends on f"),
         (problem("assert eval(f(1)) == 2"), "would do with a program's answer"),
         (problem("x = f(1)\nexec(x)\nassert True"), "would do with a program's answer"),
