@@ -7,7 +7,6 @@ pass through one by one: memory does not grow with their number but for a few by
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -53,6 +52,7 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
     """Judge a samples file and write the report."""
     from eval.report import ReportFiles
     from eval.samples import SamplesFile, tasks_without_samples
+    from rlcode.run_directory import file_hash
 
     samples = SamplesFile(args.samples, problems, args.benchmark)
     missing = tasks_without_samples(samples.counts, problems)
@@ -64,7 +64,7 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
         without = _left_out(problems, sandbox)
         judged = [problem for problem in problems if problem.task_id not in without]
         files = stack.enter_context(ReportFiles(args.output_dir, judged))
-        policy = {"samples": str(args.samples), "sha256": _sha256(args.samples)}
+        policy = {"samples": str(args.samples), "sha256": file_hash(args.samples)}
         total = sum(count for task_id, count in samples.counts.items() if task_id not in without)
         some = (sample for sample in samples if sample.task_id not in without)
         files.add_all(judge_all(args, some, judged, sandbox, total))
@@ -242,11 +242,6 @@ def run_config(args: argparse.Namespace) -> dict[str, Any]:
         "cache_limit_failures",
     }
     return {name: value for name, value in vars(args).items() if name not in free}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _policy(args: argparse.Namespace, prompts: PromptFormat) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Files appear whole or not at all; nothing is ever deleted.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib.metadata
 import json
 import logging
@@ -84,6 +85,12 @@ def read_json_lines(path: Path) -> Iterator[Any]:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_versions() -> dict[str, str]:

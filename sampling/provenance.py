@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rlcode.run_directory import file_hash
 from rlcode.types import PartialLimits, Problem, to_json
 from sampling.adapters import base_fingerprint
 from sampling.engine import Engine
@@ -31,12 +32,6 @@ def made_with(
         "sandbox": {"backend": sandbox.backend, "image_digest": sandbox.image_digest},
         "limits": vars(limits),
     }
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _problems_hash(problems: Iterable[Problem]) -> str:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlcode.errors import ConfigError, DiskError, EngineError, InputError, PolicyMismatchError
-from rlcode.run_directory import package_versions, write_json
+from rlcode.run_directory import file_hash, package_versions, write_json
 from rlcode.types import to_json
 from sampling.adapters import (
     MERGE_FILE,
@@ -32,7 +32,6 @@ from sampling.adapters import (
 )
 from sampling.engine import EngineSettings, open_engine
 from sampling.identity import LoadedPolicy
-from sampling.provenance import file_hash
 from sampling.transformers_engine import TransformersEngine
 from sampling.vllm_engine import VllmEngine
 from train import export_proof

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlcode.errors import ConfigError, InputError, PolicyMismatchError
-from rlcode.run_directory import package_versions, write_json
+from rlcode.run_directory import file_hash, package_versions, write_json
 from sampling.adapters import (
     MERGE_FILE,
     adapter_version,
@@ -233,8 +233,6 @@ class Merger:
 
     def provenance(self, weights: Sequence[float]) -> dict[str, Any]:
         """What is merged, and how: the content of `rlcode_merge.json`."""
-        from sampling.provenance import file_hash
-
         return {
             "base_model": self.base,
             **vars(self.recipe),

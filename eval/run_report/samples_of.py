@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -15,6 +14,7 @@ from eval.run_report.layout import Role, SampleSet
 from eval.samples import SamplesFile
 from rlcode.data.lines import read_json_lines
 from rlcode.errors import DataError
+from rlcode.run_directory import file_hash
 from rlcode.types import ErrorType, Problem, Rollout
 from sampling.store import read_rollouts
 
@@ -88,7 +88,7 @@ def _texts(found: SampleSet) -> Iterator[dict[str, str]] | None:
     if beside.exists():
         return (row for _, row in read_json_lines(beside))
     file = Path(policy.get("samples", ""))
-    if not file.is_file() or _sha256(file) != policy.get("sha256"):
+    if not file.is_file() or file_hash(file) != policy.get("sha256"):
         return None
     return _from_samples_file(file, found)
 
@@ -98,11 +98,6 @@ def _from_samples_file(file: Path, found: SampleSet) -> Iterator[dict[str, str]]
     problems = [Problem(task_id, "", ()) for task_id in tasks]
     for sample in SamplesFile(file, problems, found.report["benchmark"]):
         yield {"task_id": sample.task_id, "solution" if sample.is_solution else "completion": sample.text}
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _from_rollout(rollout: Rollout) -> JudgedSample:

@@ -7,7 +7,6 @@ Data sets that the Hugging Face hub keeps as tables are read through `datasets`.
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from rlcode.data.lines import read_json_rows
 from rlcode.errors import DataError
+from rlcode.run_directory import file_hash
 
 logger = logging.getLogger(__name__)
 
@@ -128,15 +128,10 @@ def revision(name: str) -> str | None:
 def version(file: Path | None, source: Source | None) -> dict[str, Any]:
     """What tells one version of the data from another: the hash of a file, the commit on the hub, or the URL."""
     if file is not None:
-        return {"sha256": _sha256(file)}
+        return {"sha256": file_hash(file)}
     if isinstance(source, Release):
         return {"url": source.url}
     return {"hub": source.name, "revision": revision(source.name)} if source else {}
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def with_tests(problems: Iterable[T | None], name: str) -> Iterator[T]:

@@ -14,10 +14,10 @@ import pytest
 
 from rlcode.cli import main
 from rlcode.data import jsonl
+from rlcode.run_directory import file_hash
 from rlcode.tiny.tasks import make_problems
 from rlcode.types import Interval
 from sampling.adapters import MERGE_FILE
-from sampling.provenance import file_hash
 from tests.random_models import make_adapter
 from train.merge_search import climb, fixed_weights
 from train.merge_table import Candidate, Weights

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from rlcode.cli import main
 from rlcode.errors import ConfigError, InputError
+from rlcode.run_directory import file_hash
 from sampling.adapters import MERGE_FILE, adapter_version, check_adapter
 from sampling.engine import EngineSettings, open_engine
-from sampling.provenance import file_hash
 from tests.random_models import make_adapter, make_model
 from train.export_proof import lora_layers
 from train.merging import METHODS, SPARSE, Merger, Recipe, check_sources
