@@ -58,13 +58,9 @@ def table(figures: Sequence[Figures]) -> str:
             largest[kind] = max(largest.get(kind, 0.0), share)
     errors = sorted(largest, key=lambda kind: -largest[kind])[:_ERRORS_SHOWN]
     rows = [["", *(one.name for one in figures)], ["---", *("---:" for _ in figures)]]
-    rows += [[name, *(_shown(one.pass_rates.get(name)) for one in figures)] for name in rates]
+    rows += [[name, *(str(one.pass_rates.get(name, "")) for one in figures)] for name in rates]
     rows += [[f"error: {kind}", *(f"{one.error_rates.get(kind, 0.0):.1%}" for one in figures)] for kind in errors]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _shown(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def read_figures(name: str, folder: Path) -> Figures:

@@ -38,7 +38,7 @@ from train import export_proof
 from train.export_proof import EngineProof, Proof, Reference
 from train.model_card import CardOptions, write_card
 from train.stopwatch import REST, Stopwatch
-from train.unproven import unproven
+from train.unproven import require_new, unproven
 
 PROOF = "export_proof.json"
 _ENGINE_LENGTH = 512  # tokens of the longest prompt of the proof with its answer, with room
@@ -76,8 +76,7 @@ def export_adapter(options: ExportOptions, card: CardOptions | None = None) -> P
         PolicyMismatchError: the proof failed. EngineError: an engine does not load it. DiskError: it has no room.
         In all of these cases nothing is left at `output`.
     """
-    if options.output.exists():
-        raise InputError(f"{options.output} exists; choose another --output or move it away")
+    require_new(options.output)
     config = read_adapter_config(options.adapter)
     base = options.model or config.get("base_model_name_or_path")
     if not base:

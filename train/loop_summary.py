@@ -55,17 +55,15 @@ class Outcome:
 
     def describe(self) -> str:
         """One line."""
-        return f"{self.name}: pass@1 {_shown(self.pass_at_1)}" + (
-            f", greedy {_shown(self.greedy)}" if self.greedy else ""
-        )
+        return f"{self.name}: pass@1 {self.pass_at_1}" + (f", greedy {self.greedy}" if self.greedy else "")
 
     def cells(self) -> list[str]:
         """What stands in its row."""
         errors = ", ".join(f"{kind} {share:.1%}" for kind, share in list(self.errors.items())[:_ERRORS_SHOWN])
-        greedy = _shown(self.greedy) if self.greedy else ""
+        greedy = str(self.greedy) if self.greedy else ""
         minutes = f"{self.seconds / 60:.1f}"
         return [
-            *(self.name, _shown(self.pass_at_1), greedy, str(self.unscored), errors, minutes),
+            *(self.name, str(self.pass_at_1), greedy, str(self.unscored), errors, minutes),
             ", ".join(self.alarms),
         ]
 
@@ -124,7 +122,3 @@ def _link(link: Path, target: Path | None) -> None:
     new.unlink(missing_ok=True)
     new.symlink_to(os.path.relpath(target, link.parent))
     os.replace(new, link)
-
-
-def _shown(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rlcode.errors import ConfigError, InputError
+from rlcode.errors import ConfigError
 from train.merging import METHODS, Merger, Recipe, check_sources
 
 GRID = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
@@ -29,13 +29,14 @@ def main(argv: list[str]) -> int:
             could not be evaluated.
     """
     args, rest = _parser().parse_known_args(argv)
+    from train.unproven import require_new
+
     recipe = Recipe(args.method, args.density, args.rank, args.seed)
     if rest and not args.search:
         raise ConfigError(f"no option {rest[0]}; with --search, options of `rlcode eval` can follow")
     if args.search and args.weights:
         raise ConfigError("--search finds the weights; leave out --weights")
-    if args.output.exists():
-        raise InputError(f"{args.output} exists; choose another --output or move it away")
+    require_new(args.output)
     base = check_sources(args.adapters, args.model, recipe)
     if args.search:
         from train.merge_search import search

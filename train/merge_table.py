@@ -37,13 +37,9 @@ class Candidate:
     def rates(self) -> Iterator[tuple[str, str]]:
         """Names and values with their intervals."""
         for k, interval in self.pass_at_k.items():
-            yield f"pass@{k}", _with_interval(interval)
+            yield f"pass@{k}", str(interval)
         if self.greedy is not None:
-            yield "greedy", _with_interval(self.greedy)
-
-
-def _with_interval(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+            yield "greedy", str(self.greedy)
 
 
 def shown(weights: Weights) -> str:

@@ -167,11 +167,10 @@ class Merger:
         """
         from sampling.identity import record_policy
         from train.policy import save_adapter
-        from train.unproven import unproven
+        from train.unproven import require_new, unproven
 
         self._check_weights(weights)
-        if output.exists():
-            raise InputError(f"{output} exists; choose another --output or move it away")
+        require_new(output)
         self._combine(weights)
         record = record_policy(self._model.eval(), self._tokenizer)
         with unproven(output) as part:

@@ -95,7 +95,7 @@ def markdown_table(stages: Sequence[Stage]) -> str:
 
 
 def _cell(interval: Interval | None) -> str:
-    return "withheld" if interval is None else f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return "withheld" if interval is None else str(interval)
 
 
 def _error_types(stages: Sequence[Stage]) -> list[str]:

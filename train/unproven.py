@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rlcode.errors import InputError
 from train.faults import disk_error, is_of_disk
+
+
+def require_new(output: Path) -> None:
+    """
+    Raises:
+        InputError: `output` exists.
+    """
+    if output.exists():
+        raise InputError(f"{output} exists; choose another --output or move it away")
 
 
 @contextmanager
