@@ -78,7 +78,7 @@ def _add_generation(group: argparse._ArgumentGroup) -> None:
 def _add_sandbox(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--sandbox", default="auto", choices=["auto", "docker", "local"], help="default auto")
     group.add_argument("--workers", type=int, help="programs judged at once; none: one for each core")
-    add_limit_options(group)
+    add_limit_options(group, failure_limit=1)
     group.add_argument("--cache", type=Path, help="file that keeps verdicts, so that no program is judged twice")
     group.add_argument("--cache_limit_failures", action="store_true", help="keep time-outs and crashes in it as well")
     group.add_argument(

@@ -20,13 +20,14 @@ LIMIT_OPTIONS = {
     "process_limit": "processes",
     "open_files_limit": "open_files",
     "disk_limit_mb": "disk_mb",
+    "failure_limit": "failures",
 }
 """Option → field of `Limits`."""
 
 
 def _option(default: float, help_text: str) -> Any:
     # all metadata of a field goes to argparse, so there is no room for more than the help
-    return field(default=None, metadata={"help": f"{help_text}; none: what the problem says, or else {default:g}"})
+    return field(default=None, metadata={"help": f"{help_text}; none: what the problem says, or else {default:,.7g}"})
 
 
 @dataclass
@@ -43,16 +44,20 @@ class LimitArguments:
     process_limit: int | None = _option(Limits.processes, "processes and threads of a program at once")
     open_files_limit: int | None = _option(Limits.open_files, "open files of each process of a program")
     disk_limit_mb: int | None = _option(Limits.disk_mb, "files in a program's work folder, MiB")
+    failure_limit: int | None = _option(Limits.failures, "failed tests after which the others are not run")
 
     def __post_init__(self) -> None:
         limits_from(self)
 
 
-def add_limit_options(group: argparse._ArgumentGroup) -> None:
-    """The fields of `LimitArguments` as options."""
+def add_limit_options(group: argparse._ArgumentGroup, **defaults: float) -> None:
+    """The fields of `LimitArguments` as options. `defaults`: those that the command sets where the user does not."""
     for option in dataclasses.fields(LimitArguments):
         kind = type(getattr(Limits, LIMIT_OPTIONS[option.name]))
-        group.add_argument(f"--{option.name}", type=kind, help=option.metadata["help"])
+        help_text, default = option.metadata["help"], defaults.get(option.name)
+        if default is not None:
+            help_text = f"{help_text.partition(';')[0]} (default {default:,})"
+        group.add_argument(f"--{option.name}", type=kind, default=default, help=help_text)
 
 
 def limits_from(arguments: Any) -> PartialLimits:

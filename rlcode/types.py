@@ -145,6 +145,7 @@ LIMIT_BOUNDS: dict[str, tuple[float, float]] = {
     "processes": (1, 1 << 15),
     "open_files": (8, 256),
     "disk_mb": (1, 1 << 16),
+    "failures": (1, 1 << 20),
 }
 """Lowest and highest value of each limit: a program can start with the lowest, the judge can bear the highest."""
 
@@ -169,6 +170,8 @@ class Limits:
     open_files: int = 64
     disk_mb: int = 64
     """MiB of files that the program may have in its work folder."""
+    failures: int = 1 << 20
+    """Tests that may fail: after so many the program is asked no more, and `tests_passed` counts those until then."""
 
     def __post_init__(self) -> None:
         _check_limits(self)
@@ -191,6 +194,7 @@ class PartialLimits:
     processes: int | None = None
     open_files: int | None = None
     disk_mb: int | None = None
+    failures: int | None = None
 
     def __post_init__(self) -> None:
         _check_limits(self)

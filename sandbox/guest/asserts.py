@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .classify import MEMORY, WRONG_ANSWER, Failure, failure_in, printable
-from .stops import BadTests
+from .stops import BadTests, EnoughFailures
 
 LEDGER = "__rlcode_ledger__"
 _ERROR = "__rlcode_error__"
@@ -35,12 +36,17 @@ class Ledger:
         sites: list[str],
         gone: Callable[[], Failure | None],
         of_answer: Callable[[BaseException], bool] = lambda error: False,
+        most_failures: float = math.inf,
     ) -> None:
         """`gone()` says why the program can't be asked any more, if so: the cause of all that fails after that.
-        `of_answer(error)`: see `failure_from`."""
+        `of_answer(error)`: see `failure_from`. After `most_failures` in the plain flow the tests are stopped by
+        `EnoughFailures`."""
         self._sites = sites
         self._gone = gone
         self._of_answer = of_answer
+        self._most_failures = most_failures
+        self.failures = 0
+        """Notes of a failure so far."""
         self._reached: set[int] = set()
         self._failed: set[int] = set()
         self._raised: set[int] = set()
@@ -69,6 +75,7 @@ class Ledger:
         self._reached.add(site)
         if not value:
             self._fail(site, Failure(WRONG_ANSWER, f"got {shown(value)}"))
+            self._stop_when_enough()
 
     def equal(self, site: int, left: Any, right: Any) -> None:
         """An assert in the plain flow that compares two values."""
@@ -76,19 +83,21 @@ class Ledger:
         held = left == right  # never `!=`, which a class of the test may define otherwise
         if not held:
             self._fail(site, Failure(WRONG_ANSWER, f"{shown(left)} != {shown(right)}"))
+            self._stop_when_enough()
 
     def raised(self, site: int, error: Exception) -> None:
         """An assert in the plain flow that came to no value."""
         self._reached.add(site)
         self._fail(site, failure_from(error, self._of_answer))
         self.escaped()
+        self._stop_when_enough()
 
     def interrupted(self, error: Exception) -> None:
         """A statement in the plain flow that did not come to its end."""
         failure = failure_from(error, self._of_answer)
         self.escaped()
-        if self._first is None:
-            self._first = (None, self._gone() or failure)
+        self._note(None, failure)
+        self._stop_when_enough()
 
     def enter(self, site: int) -> None:
         """An assert that may raise, before it is evaluated."""
@@ -118,8 +127,16 @@ class Ledger:
 
     def _fail(self, site: int, failure: Failure) -> None:
         self._failed.add(site)
+        self._note(site, failure)
+
+    def _note(self, site: int | None, failure: Failure) -> None:
+        self.failures += 1
         if self._first is None:
             self._first = (site, self._gone() or failure)
+
+    def _stop_when_enough(self) -> None:
+        if self.failures >= self._most_failures:
+            raise EnoughFailures
 
 
 def failure_from(error: BaseException, of_answer: Callable[[BaseException], bool] = lambda error: False) -> Failure:

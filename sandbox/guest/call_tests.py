@@ -37,7 +37,7 @@ def judge_calls(server: ForkServer, tests: CallTests, rule: Rule, source: str, l
     answers = Answers(rule)
     execution = Execution(server, limits, stdin=b"")
     link = Link(execution)
-    cases = Tally(total=len(tests.cases))
+    cases = Tally(len(tests.cases), tally.failures_left)
     try:
         with bounded_time(limits.time_s, WAITS):
             _load_and_call(link, tests, answers, source, cases)
@@ -48,7 +48,7 @@ def judge_calls(server: ForkServer, tests: CallTests, rule: Rule, source: str, l
         link.forget()
     failure = execution.cause_of(cases.failure)
     if failure is not None:
-        tally.fail(failure, cases.first_failing_test)
+        tally.fail(failure, cases.first_failing_test, max(cases.failed, 1))
     tally.passed += cases.passed
     tally.add_end_of(execution)
 
@@ -73,7 +73,7 @@ def _load_and_call(link: Link, tests: CallTests, answers: Answers, source: str, 
             cases.passed += 1
             continue
         cases.fail(failure, _name(tests, number))
-        if link.failure is not None or failure.error_type == TIMEOUT:
+        if link.failure is not None or failure.error_type == TIMEOUT or cases.failures_left <= 0:
             return
 
 

@@ -41,6 +41,7 @@ class Limits:
     processes: int
     open_files: int
     disk_mb: int
+    failures: int
 
 
 class UserIds:

@@ -15,7 +15,7 @@ from .execution import WAITS, Execution
 from .fork_client import ForkServer, Limits
 from .plan import CHECK, FunctionTests
 from .remote import Link
-from .stops import BadTests, CandidateGone, SandboxBroken, TestTimeUp
+from .stops import BadTests, CandidateGone, EnoughFailures, SandboxBroken, TestTimeUp
 from .tally import Tally
 
 sys.dont_write_bytecode = True  # the guard takes it for a file of the tests
@@ -31,7 +31,10 @@ def judge_functions(server: ForkServer, tests: FunctionTests, source: str, limit
     execution = Execution(server, limits, stdin=b"")
     link = Link(execution)
     ledger = Ledger(
-        tests.sites, lambda: link.failure, lambda error: link.is_under_test or _is_unbound(error, link, tests)
+        tests.sites,
+        lambda: link.failure,
+        lambda error: link.is_under_test or _is_unbound(error, link, tests),
+        tally.failures_left,
     )
     try:
         ended = _load_and_test(link, tests, source, ledger)
@@ -43,7 +46,7 @@ def judge_functions(server: ForkServer, tests: FunctionTests, source: str, limit
     if failure is None and ledger.passed < len(tests.sites):
         failure = Failure(WRONG_ANSWER, "the test came to its end without this assert")
     if failure is not None:
-        tally.fail(failure, ledger.first_failing_test)
+        tally.fail(failure, ledger.first_failing_test, max(ledger.failures, 1))
     tally.passed += ledger.passed
     tally.add_end_of(execution)
 
@@ -61,6 +64,8 @@ def _load_and_test(link: Link, tests: FunctionTests, source: str, ledger: Ledger
             remote = link.load(source, tests.names)
             with GUARD.watching(refuse, may_make_code=tests.may_make_code):
                 _run_tests(link, tests, remote, ledger)
+    except EnoughFailures:
+        return None
     except CandidateGone:
         ledger.escaped()
         return None

@@ -23,7 +23,7 @@ from . import kernel, wire
 from .call_tests import judge_calls
 from .fork_client import ForkServer, Limits, UserIds
 from .function_tests import judge_functions
-from .plan import plan_for
+from .plan import Plan, plan_for
 from .script_tests import judge_scripts
 from .stops import BadTests, SandboxBroken
 from .tally import Tally
@@ -47,20 +47,26 @@ def answer(server: ForkServer, request: dict[str, Any]) -> dict[str, Any]:
     try:
         plan = plan_for(request["problem"])
         limits = Limits(**request["limits"])
-        tally = Tally(total=plan.size)
-        if plan.functions:
-            judge_functions(server, plan.functions, request["source"], limits, tally)
-        if plan.calls:
-            judge_calls(server, plan.calls, plan.rule, request["source"], limits, tally)
-        if plan.stdio:
-            judge_scripts(server, plan.stdio, plan.rule, request["source"], limits, tally)
-        for tests in plan.unittests:
-            judge_unittests(server, tests, request["source"], limits, tally)
+        tally = Tally(plan.size, limits.failures)
+        _judge(server, plan, request["source"], limits, tally)
     except BadTests as fault:
         return {"id": request["id"], "error": str(fault)[:2000]}
     worn = ["user ids are running out"] if server.is_worn else []
     anomaly = "; ".join(tally.leftovers + worn) or None
     return {"id": request["id"], "verdict": tally.verdict(), "anomaly": anomaly}
+
+
+def _judge(server: ForkServer, plan: Plan, source: str, limits: Limits, tally: Tally) -> None:
+    """Run the tests of each kind, until too many have failed."""
+    if plan.functions:
+        judge_functions(server, plan.functions, source, limits, tally)
+    if plan.calls and tally.failures_left > 0:
+        judge_calls(server, plan.calls, plan.rule, source, limits, tally)
+    if plan.stdio and tally.failures_left > 0:
+        judge_scripts(server, plan.stdio, plan.rule, source, limits, tally)
+    for tests in plan.unittests:
+        if tally.failures_left > 0:
+            judge_unittests(server, tests, source, limits, tally)
 
 
 def answer_some(server: ForkServer, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def judge_scripts(
             tally.passed += 1
             continue
         tally.fail(failure, f"stdin case {number}: {shown(test.stdin.decode('utf-8', 'replace'))}")
-        if failure.error_type in _POINTLESS_AFTER:
+        if failure.error_type in _POINTLESS_AFTER or tally.failures_left <= 0:
             return
 
 

@@ -20,6 +20,10 @@ class CandidateGone(BaseException):
     """The program can't be asked any more; the `Link` knows why."""
 
 
+class EnoughFailures(BaseException):
+    """So many tests failed that the others need not be run."""
+
+
 class TestTimeUp(BaseException):
     """The test code itself took too long over the program's answers."""
 

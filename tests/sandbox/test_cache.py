@@ -59,6 +59,7 @@ limits = st.builds(
     memory_mb=st.integers(16, 4096),
     output_kb=st.integers(1, 4096),
     disk_mb=st.integers(1, 4096),
+    failures=st.integers(1, 4096),
 )
 tests = st.builds(
     TestCase,

@@ -30,7 +30,7 @@ from sandbox.guest.plan import plan_for
 from sandbox.guest.stops import BadTests
 from sandbox.keeper import request_for
 from sandbox.protocol import Job, Sandbox
-from tests.sandbox.programs import SHORT, asserts, judge, stdio
+from tests.sandbox.programs import SHORT, asserts, check, judge, stdio
 
 E = ErrorType
 
@@ -261,6 +261,35 @@ def test_asserts_calls_and_stdin_tests_count_together(lone: Sandbox) -> None:
     assert (half.first_failing_test, half.tests_passed) == ("call 1: f(2)", 2)
 
 
+METHODS = "import unittest\nclass Cases(unittest.TestCase):\n" + "".join(
+    f"    def test_{n}(self): self.assertEqual(f({n}), {2 * n})\n" for n in range(6)
+)
+FAILING = {
+    "asserts": asserts(*(f"assert f({n}) == {2 * n}" for n in range(6))),
+    "check": check("\n".join(f"assert candidate({n}) == {2 * n}" for n in range(6))),
+    "calls": calls(*(([n], 2 * n) for n in range(6))),
+    "stdio": stdio(*((f"{n}\n", f"{2 * n}") for n in range(6))),
+    "unittest": Problem("unit", "", (TestCase(TestKind.UNITTEST, code=METHODS),), entry_point="f"),
+}
+WRONG_FROM_2_LOOPS_AT_4 = """
+def f(x):
+    while x == 4:
+        pass
+    return 2 * x if x < 2 else None
+if __name__ == "__main__":
+    print(f(int(input())))
+"""
+
+
+@pytest.mark.parametrize("kind", FAILING)
+@pytest.mark.parametrize(("failures", "asked"), [(1, 3), (2, 4), (3, 5)])
+def test_after_so_many_failures_a_program_is_asked_no_more(lone: Sandbox, kind: str, failures: int, asked: int) -> None:
+    limits = replace(SHORT, failures=failures)
+    (verdict,) = judge(lone, FAILING[kind], WRONG_FROM_2_LOOPS_AT_4, limits=limits)
+    assert (verdict.error_type, verdict.tests_passed) == (E.WRONG_ANSWER, 2)
+    assert (verdict.time_s < 0.5 * SHORT.time_s) == (asked < 5), "the program loops in the fifth test"
+
+
 # Checkers.
 
 ANY_DIVISOR = """
@@ -392,7 +421,7 @@ def test_the_examples_of_the_page_are_judged_right(lone: Sandbox, tmp_path: Path
 def test_the_page_names_every_limit_with_its_option_default_and_bounds() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| ([\d,]+).* \| (\S+) … (\S+) \|$", PAGE, re.M)
     expected = [
-        (name, option, f"{getattr(Limits(), name):,g}", f"{LIMIT_BOUNDS[name][0]:g}", f"{LIMIT_BOUNDS[name][1]:,}")
+        (name, option, f"{getattr(Limits(), name):,.7g}", f"{LIMIT_BOUNDS[name][0]:g}", f"{LIMIT_BOUNDS[name][1]:,}")
         for option, name in LIMIT_OPTIONS.items()
     ]
     assert rows == expected
@@ -477,3 +506,11 @@ def test_an_own_limit_of_a_problem_holds_for_its_programs(lone: Sandbox) -> None
     assert isinstance(enough, Verdict)
     assert (slow.error_type, slow.limits.time_s) == (E.TIMEOUT, 0.2)
     assert enough.passed
+
+
+def test_failures_of_all_kinds_count_together(lone: Sandbox) -> None:
+    tests = (*asserts("assert f(1) == 2").tests, call([2], 4), *stdio(("", "7"), ("", "7")).tests)
+    problem = Problem("mixed", "", tests, entry_point="f")
+    for failures, passed in ((1, 0), (2, 0), (3, 2)):
+        (verdict,) = judge(lone, problem, "def f(x): pass\nprint(7)", limits=replace(SHORT, failures=failures))
+        assert (verdict.error_type, verdict.tests_passed, verdict.tests_total) == (E.WRONG_ANSWER, passed, 4)

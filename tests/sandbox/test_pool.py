@@ -53,6 +53,7 @@ def test_the_judge_gets_the_whole_problem_but_not_the_reference_solution() -> No
     }
     assert request["limits"] == {
         "time_s": 5.0, "memory_mb": 1024, "output_kb": 1024, "processes": 16, "open_files": 64, "disk_mb": 64,
+        "failures": 1 << 20,
     }  # fmt: skip
 
 

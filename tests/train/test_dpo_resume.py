@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -19,6 +18,7 @@ from rlcode.run_directory import write_json_lines
 from rlcode.tiny.tasks import SMALL_WORLD, make_problems
 from rlcode.types import to_json
 from sampling.store import read_rollouts
+from tests.train.killed import kill_all
 from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,11 +45,7 @@ def kill_after_draws(line: list[str], run_directory: Path, draws: int) -> None:
     ) as process:
         while len(draws_of(run_directory)) < draws and process.poll() is None:
             time.sleep(0.02)
-        # the launcher's processes lead sessions of their own
-        killed = psutil.Process(process.pid).children(recursive=True)
-        for one in (process, *killed):
-            one.kill()
-        psutil.wait_procs(killed, timeout=30)
+        kill_all(process)
     assert not (run_directory / "adapter").exists(), "it ended before it could be killed"
 
 

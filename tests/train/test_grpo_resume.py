@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from safetensors.torch import load_file
 
 from sampling.store import read_rollouts
 from tests.conftest import ALL_TESTS
+from tests.train.killed import kill_all
 from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,11 +52,7 @@ def kill_after_checkpoint(line: list[str], checkpoint: Path) -> None:
     ) as process:
         while not (checkpoint / WHOLE).exists() and process.poll() is None:
             time.sleep(0.02)
-        # the launcher's processes lead sessions of their own
-        killed = psutil.Process(process.pid).children(recursive=True)
-        for one in (process, *killed):
-            one.kill()
-        psutil.wait_procs(killed, timeout=30)
+        kill_all(process)
     assert not (checkpoint.parent / "adapter").exists(), "it ended before it could be killed"
 
 

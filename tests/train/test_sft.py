@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from peft import PeftModel
@@ -38,7 +37,7 @@ from sampling.store import read_rollouts, write_rollouts
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Sandbox
 from tests.tokenizers import CHATML, THINKING, make_tokenizer
-from tests.train.killed import Killed
+from tests.train.killed import Killed, kill_all
 from train.arguments import PolicyArguments, SftArguments
 from train.checkpoints import WHOLE
 from train.data_order import ExampleSampler
@@ -492,10 +491,7 @@ def test_two_processes_that_were_killed_end_at_the_adapter_of_one(
     ) as process:
         while not checkpoint.exists() and process.poll() is None:
             time.sleep(0.01)
-        killed = psutil.Process(process.pid).children(recursive=True)
-        for one in (process, *killed):
-            one.kill()
-        psutil.wait_procs(killed, timeout=30)
+        kill_all(process)
     assert checkpoint.exists()
     assert not (tmp_path / "out" / "adapter").exists(), "it ended before it could be killed"
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
