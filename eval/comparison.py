@@ -14,6 +14,8 @@ from rlcode.errors import InputError
 
 LEVEL = 0.05
 _NAMED = 5  # tasks in one message
+_HOW_DRAWN = ("engine", "prompt_style", "system_prompt", "num_shots", "enable_thinking")
+"""Entries of a report's `policy` that may differ."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def compare(
     _refuse_different_settings(evaluations, ignore)
     ks = list(ks) or _common_ks(evaluations)
     notes = (
-        _different_engines(evaluations)
+        _told_differences(evaluations)
         + _unknown_settings(evaluations)
         + [f"{n} differs, as allowed" for n in ignore]
         + [f"{one.name} {FORGEABLE}" for one in evaluations if one.report.get("forgeable")]
@@ -120,13 +122,15 @@ def _common_ks(evaluations: Sequence[Evaluation]) -> list[int]:
     return sorted(common)
 
 
-def _different_engines(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What judged them, where that differs: a verdict is the same everywhere, but packages decide some."""
+def _told_differences(evaluations: Sequence[Evaluation]) -> list[str]:
+    """What differs though it may: what judged them (a verdict is the same everywhere, but packages decide some), what
+    drew the samples, and how the problems were put to it."""
     notes = []
-    for key in ("backend", "image_digest"):
-        found = {one.name: one.report[key] for one in evaluations if one.report.get(key) is not None}
+    for key in ("backend", "image_digest", *_HOW_DRAWN):
+        said = {one.name: one.report.get("policy", {}) if key in _HOW_DRAWN else one.report for one in evaluations}
+        found = {name: repr(values[key]) for name, values in said.items() if key in values}
         if len(set(found.values())) > 1:
-            notes.append(f"{key} differs: {', '.join(f'{name} {value!r}' for name, value in found.items())}")
+            notes.append(f"{key} differs: {', '.join(f'{name} {value:.80}' for name, value in found.items())}")
     return notes
 
 

@@ -17,8 +17,9 @@ FAILED = "failed"
 """A sample that neither passed nor has an error type: no test was there, or those are the base tests alone."""
 VERDICTS, GREEDY, REPORT = "verdicts.jsonl", "greedy_verdicts.jsonl", "report.json"
 _SAMPLING = ("temperature", "top_p", "top_k", "max_completion_length")
-_MAY_DIFFER = ("file", "exclude")
-"""Entries of a report's `data` that name files: the same data may lie elsewhere."""
+_MAY_DIFFER = ("file", "exclude", "limits.failures")
+"""Entries of a report's `data` that name files, since the same data may lie elsewhere; and after how many failed tests
+a program was asked no more, since one is enough for what is compared."""
 
 Outcomes = dict[str, list[str]]
 """By task: `passed` or the error type of each sample that was scored."""
@@ -43,10 +44,10 @@ class Evaluation:
         """What must be the same for two evaluations to be compared, by name: the benchmark and its version, the limits,
         the sampling. What is not known is not there."""
         settings = {"benchmark": self.report["benchmark"]} if "benchmark" in self.report else {}
-        data = {key: value for key, value in self.report.get("data", {}).items() if key not in _MAY_DIFFER}
+        data = {k: value for k, value in flat_keys(self.report.get("data", {})).items() if k not in _MAY_DIFFER}
         policy = self.report.get("policy", {})
         sampling = {key: policy[key] for key in _SAMPLING if key in policy}
-        return {**settings, **flat_keys(data), **sampling}
+        return {**settings, **data, **sampling}
 
     @property
     def ks(self) -> list[int]:

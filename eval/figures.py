@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from eval.judging import Judged
@@ -48,6 +48,13 @@ class Figures:
         base.append(bool(passed_base(judged.problem, outcome)))
         if outcome.error_type is not None:
             self.errors.setdefault(task_id, Counter())[str(outcome.error_type)] += 1
+
+    def in_order(self, problems: Iterable[Problem]) -> Self:
+        """The same with the tasks in the order of `problems`: intervals are drawn over their places, so it must not be
+        that in which verdicts came."""
+        ids = [problem.task_id for problem in problems]
+        results, base = ({i: found[i] for i in ids if i in found} for found in (self.results, self.base))
+        return replace(self, results=results, base=base)
 
     @property
     def num_samples(self) -> int:

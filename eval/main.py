@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,7 +41,11 @@ def main(argv: list[str]) -> int:
     from eval.report import check_output_dir, print_report
     from rlcode.data.registry import problems_from
 
-    check_output_dir(args.output_dir, args.overwrite)
+    check_output_dir(args.output_dir, args.overwrite, resumes=args.model is not None)
+    if args.samples and args.samples.resolve().parent == args.output_dir.resolve():
+        raise InputError(
+            f"{args.samples} lies in {args.output_dir}, whose files are replaced; name another --output_dir"
+        )
     problems = problems_from(args)
     report = evaluate_file(args, problems) if args.samples else evaluate_model(args, problems)
     print_report(report)
@@ -50,25 +55,34 @@ def main(argv: list[str]) -> int:
 
 def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> EvalReport:
     """Judge a samples file and write the report."""
-    from eval.report import ReportFiles
+    from eval.report import ReportFiles, remove_report
     from eval.samples import SamplesFile, tasks_without_samples
+    from rlcode.data.registry import load_problems
     from rlcode.run_directory import file_hash
 
-    samples = SamplesFile(args.samples, problems, args.benchmark)
-    missing = tasks_without_samples(samples.counts, problems)
+    # a list of generations has those of excluded tasks too, in their places
+    everything = load_problems(args.benchmark, args.benchmark_file, args.split) if args.exclude else problems
+    samples = SamplesFile(args.samples, everything, args.benchmark)
+    known = {problem.task_id for problem in problems}
+    counts = {task_id: count for task_id, count in samples.counts.items() if task_id in known}
+    if not counts:
+        raise InputError(f"{args.samples}: all of its tasks are excluded by {args.exclude}")
+    missing = tasks_without_samples(counts, problems)
     if missing and args.require_all_tasks:
         raise InputError(f"{args.samples}: {len(missing)} tasks have no sample, {missing[0]} first; add them")
-    check_ks(args.k, min(samples.counts.values()))
+    check_ks(args.k, min(counts.values()))
     with ExitStack() as stack:
         sandbox = stack.enter_context(open_sandbox_for(args))
         without = _left_out(problems, sandbox)
         judged = [problem for problem in problems if problem.task_id not in without]
+        wanted = known - without.keys()
         files = stack.enter_context(ReportFiles(args.output_dir, judged))
         policy = {"samples": str(args.samples), "sha256": file_hash(args.samples)}
-        total = sum(count for task_id, count in samples.counts.items() if task_id not in without)
-        some = (sample for sample in samples if sample.task_id not in without)
+        total = sum(count for task_id, count in counts.items() if task_id in wanted)
+        some = (sample for sample in samples if sample.task_id in wanted)
         files.add_all(judge_all(args, some, judged, sandbox, total))
         report = make_report(args, files, judged, sandbox, policy, without)
+        remove_report(args.output_dir)
         files.write(report)
     return report
 
@@ -76,18 +90,21 @@ def evaluate_file(args: argparse.Namespace, problems: Sequence[Problem]) -> Eval
 def evaluate_model(args: argparse.Namespace, problems: Sequence[Problem]) -> EvalReport:
     """Let a model answer, judge what it wrote, and write the report and the samples. What was written before a kill is
     judged again and not drawn again."""
-    from eval.report import remove_report
+    from eval.report import is_done, remove_report
     from rlcode.run_directory import RunDirectory
 
     check_ks(args.k, args.num_samples)
-    if (args.output_dir / "report.json").exists():
-        remove_report(args.output_dir)
     with ExitStack() as stack:
-        directory = stack.enter_context(RunDirectory(args.output_dir, "eval", run_config(args)))
+        directory = None
+        if not is_done(args.output_dir):
+            directory = stack.enter_context(RunDirectory(args.output_dir, "eval", run_config(args)))
         sandbox = stack.enter_context(open_sandbox_for(args))
         without = _left_out(problems, sandbox)
         judged = [problem for problem in problems if problem.task_id not in without]
         engine = stack.enter_context(open_engine_for(args))
+        if directory is None:  # not before it is sure that there can be a new one
+            remove_report(args.output_dir)
+            directory = stack.enter_context(RunDirectory(args.output_dir, "eval", run_config(args)))
         return evaluate_policy(args, judged, directory, engine, sandbox, without)
 
 
@@ -105,7 +122,8 @@ def evaluate_policy(
     from sampling.provenance import made_with
 
     prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
-    directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits_from(args)))
+    limits = replace(limits_from(args), failures=None)  # which changes no figure
+    directory.bind(made_with(args.model, args.adapter, engine, problems, sandbox, limits))
     with ReportFiles(args.output_dir, problems, with_samples=True) as files:
         for is_greedy in (False, True) if args.greedy else (False,):
             total = len(problems) * (1 if is_greedy else args.num_samples)
@@ -183,7 +201,7 @@ def make_report(
     from rlcode.run_directory import package_versions
     from rlcode.types import EvalReport
 
-    figures, greedy = files.figures, files.greedy
+    figures, greedy = files.figures.in_order(problems), files.greedy.in_order(problems)
     given, withheld = pass_at_ks(figures.results, args.k, args.seed)
     return EvalReport(
         benchmark=args.benchmark,
@@ -239,6 +257,7 @@ def run_config(args: argparse.Namespace) -> dict[str, Any]:
         "k",
         "samples",
         "require_all_tasks",
+        "failure_limit",
         "cache_limit_failures",
     }
     return {name: value for name, value in vars(args).items() if name not in free}

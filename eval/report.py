@@ -31,7 +31,8 @@ from rlcode.errors import InputError
 from rlcode.run_directory import write_atomically, write_json
 from rlcode.types import EvalReport, Problem, Unscored, Verdict, to_json
 
-SAMPLES = "samples.jsonl"
+SAMPLES, PAGE, RUN = "samples.jsonl", "report.html", "run.json"
+_OURS = (REPORT, PAGE, *TABLES, VERDICTS, GREEDY, SAMPLES, DRAWN, DRAWN_GREEDY, RUN)
 _NOT_SHOWN = 10  # names of tasks in one line of the table
 
 
@@ -56,25 +57,39 @@ def verdict_row(judged: Judged) -> dict[str, Any]:
     }
 
 
-def check_output_dir(path: Path, overwrite: bool) -> None:
-    """Refuse a directory that holds another report.
+def check_output_dir(path: Path, overwrite: bool, *, resumes: bool) -> None:
+    """Refuse a directory that holds another report, or where it is not to be resumed, a part of one.
 
     Raises:
-        InputError: it does and `overwrite` is not set, or the path is a file.
+        InputError: it does and `overwrite` is not set; with it, there is a file that no evaluation wrote; or the path
+            is a file.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; name a directory for --output_dir")
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise InputError(f"{above} is a file, so {path} can't be made; name another --output_dir")
-    if (path / "report.json").exists() and not overwrite:
+    if is_done(path) and not overwrite:
         raise InputError(f"{path} holds a report already; choose another --output_dir or add --overwrite")
+    there = sorted(file.name for file in path.iterdir()) if path.exists() else []
+    ours, others = ([name for name in there if (name in _OURS) is known and name != ".lock"] for known in (True, False))
+    if ours and not (resumes or overwrite):
+        raise InputError(
+            f"{path} holds {ours[0]} already; choose another --output_dir, or add --overwrite, which takes it away"
+        )
+    if others and is_done(path):
+        raise InputError(f"{path} holds {others[0]}, which no evaluation wrote; move it or choose another --output_dir")
+
+
+def is_done(path: Path) -> bool:
+    """Whether there is a whole report in `path`."""
+    return (path / REPORT).exists()
 
 
 def remove_report(path: Path) -> None:
     """Take away what an evaluation wrote into `path`, the report first: what is old must not stand beside what is
     new."""
-    for name in (REPORT, *TABLES, VERDICTS, GREEDY, SAMPLES, DRAWN, DRAWN_GREEDY, "run.json"):
+    for name in _OURS:
         (path / name).unlink(missing_ok=True)
 
 

@@ -50,9 +50,11 @@ class SamplesFile:
         DataError: a file that can't be read, or a row that can't be used; file and line are named.
     """
 
-    def __init__(self, path: Path, problems: Sequence[Problem], benchmark: str) -> None:
-        """Reads the file once, so that nothing in it is a surprise later on."""
+    def __init__(self, path: Path, problems: Sequence[Problem], benchmark: str, *, skip_others: bool = False) -> None:
+        """Reads the file once, so that nothing in it is a surprise later on. `skip_others`: rows of tasks that are none
+        of `problems` are passed over, which else are refused; a list of generations must have no others then."""
         self.path = path
+        self._skip_others = skip_others
         self._known = {name: problem.task_id for problem in problems for name in task_names(benchmark, problem.task_id)}
         self._tasks = [problem.task_id for problem in problems]
         self._is_list = first_character(path) == b"["
@@ -97,10 +99,15 @@ class SamplesFile:
             for text in _texts(texts, where, "generations"):
                 yield where, _Text(task_id, text, is_solution=True)
 
+    def _is_known(self, row: dict[str, Any]) -> bool:
+        return str(row.get("doc", row).get("task_id")) in self._known
+
     def _from_rows(self) -> Iterator[tuple[str, _Text]]:
         first_filter = None
         for number, row in read_json_lines(self.path):
             where = f"{self.path}, line {number}"
+            if self._skip_others and not self._is_known(row):
+                continue
             if "doc" not in row:
                 yield where, _text_of(row, self._known, where)
                 continue

@@ -207,7 +207,12 @@ def test_apps_rows_without_tests_are_left_out_with_a_warning(tmp_path: Path, cap
     empty = [{**APPS_STDIO, "id": 9, "input_output": text} for text in ("", "{}", json.dumps({"inputs": []}))]
     assert [p.task_id for p in load_problems("apps", file_of(tmp_path, APPS_STDIO, *empty[:1]))] == ["APPS/7"]
     assert len(load_problems("apps", file_of(tmp_path, *empty, APPS_STDIO))) == 1
-    assert "3 problems of apps come without tests and are left out" in caplog.text
+    assert "3 problems of apps come without tests that can be judged and are left out" in caplog.text
+
+
+def test_an_apps_row_with_a_number_that_python_does_not_read_is_left_out(tmp_path: Path) -> None:
+    huge = {**APPS_CALL, "id": 9, "input_output": '{"fn_name": "f", "inputs": [[%s]], "outputs": [1]}' % ("9" * 9131)}
+    assert [p.task_id for p in load_problems("apps", file_of(tmp_path, huge, APPS_STDIO))] == ["APPS/7"]
 
 
 def test_codecontests_is_judged_by_all_its_tests(sandbox: Sandbox, tmp_path: Path) -> None:

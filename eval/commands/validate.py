@@ -113,7 +113,7 @@ def _check_output_dir(path: Path, overwrite: bool) -> None:
 
 def _write(args: argparse.Namespace, problems: Sequence[Problem], findings: Sequence[Finding], backend: str) -> None:
     from eval.validation.findings import counts, spoilt
-    from rlcode.data.exclusion import write_excluded
+    from rlcode.data.exclusion import read_excluded, write_excluded
     from rlcode.run_directory import package_versions, write_json
 
     excluded = spoilt(findings)
@@ -130,8 +130,11 @@ def _write(args: argparse.Namespace, problems: Sequence[Problem], findings: Sequ
         "findings": [{**dataclasses.asdict(one), "spoils": one.kind.spoils} for one in findings],
         "versions": package_versions(),
     }
+    before = sorted(read_excluded(args.exclude)) if args.exclude else []
     about = f"{len(excluded)} of {len(problems)} problems of {args.benchmark} that should not be trained on"
-    write_excluded(args.output_dir / "exclude.txt", excluded, about)
+    if before:
+        about += f", and the {len(before)} of {args.exclude}"
+    write_excluded(args.output_dir / "exclude.txt", dict.fromkeys([*excluded, *before]), about)
     write_json(args.output_dir / "report.json", report)
 
 

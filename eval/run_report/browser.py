@@ -19,6 +19,7 @@ from eval.run_report.markup import Html, said, section, tag
 from eval.run_report.pairs import Draws
 from eval.run_report.samples_of import OUTCOMES, has_texts
 from rlcode.data.lines import read_json_lines
+from rlcode.types import Limits
 
 _TEXT_COLUMNS = ("program", "completion", "how", "exception", "test", "detail", "stdout")
 
@@ -57,6 +58,7 @@ def pack(
     pairs = _pairs(rows, [one.found for one in counts], draws)
     data = {
         "sets": [one.found.name for one in counts],
+        "stopped": [_stops_early(one.found) for one in counts],
         "outcomes": [{"name": outcome, "css": css_of(outcome)} for outcome in OUTCOMES],
         "problems": [{"id": task_id, "prompt": prompts.get(task_id, "")} for task_id in numbers],
         "columns": _columns(rows, texts, numbers),
@@ -65,6 +67,12 @@ def pack(
     }
     packed = gzip.compress(json.dumps(data, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
     return Packed(base64.b64encode(packed).decode(), len(rows), len(pairs))
+
+
+def _stops_early(found: SampleSet) -> bool:
+    """Whether the tests of a program came to an end at a failure, so that some were not run."""
+    limits = found.report.get("data", {}).get("limits", {})
+    return (limits.get("failures") or Limits.failures) < Limits.failures
 
 
 def _columns(rows: Sequence[KeptSample], texts: _Texts, numbers: Mapping[str, int]) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from eval.evaluations import FAILED, GREEDY, PASSED, VERDICTS
 from eval.report import SAMPLES
 from eval.run_report.layout import Role, SampleSet
 from eval.samples import SamplesFile
-from rlcode.data.lines import read_json_lines
+from rlcode.data.lines import first_character, read_json_lines
 from rlcode.errors import DataError
 from rlcode.run_directory import file_hash
 from rlcode.types import ErrorType, Problem, Rollout
@@ -90,13 +90,16 @@ def _texts(found: SampleSet) -> Iterator[dict[str, str]] | None:
     file = Path(policy.get("samples", ""))
     if not file.is_file() or file_hash(file) != policy.get("sha256"):
         return None
+    data = found.report.get("data", {})
+    if first_character(file) == b"[" and (found.report.get("left_out") or data.get("exclude")):
+        return None  # generations in the order of the benchmark, of which some tasks have no verdict
     return _from_samples_file(file, found)
 
 
 def _from_samples_file(file: Path, found: SampleSet) -> Iterator[dict[str, str]]:
     tasks = dict.fromkeys(str(row.get("task_id")) for _, row in read_json_lines(found.files[0]))
     problems = [Problem(task_id, "", ()) for task_id in tasks]
-    for sample in SamplesFile(file, problems, found.report["benchmark"]):
+    for sample in SamplesFile(file, problems, found.report["benchmark"], skip_others=True):
         yield {"task_id": sample.task_id, "solution" if sample.is_solution else "completion": sample.text}
 
 

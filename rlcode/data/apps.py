@@ -3,7 +3,7 @@
 The rows come from a file in the format of the hub's `codeparrot/apps` (`id, question, solutions, input_output,
 difficulty, starter_code`; `solutions` and `input_output` are JSON texts), or from that data set, which keeps a script,
 so its raw files `train.jsonl` and `test.jsonl` are read. Rows without tests (some of `train`) are left out with a
-warning.
+warning, and so are those whose tests hold numbers of more than 4,300 digits, which the judge does not read.
 
 Printed answers are compared by tokens, numbers within 1e-5 of the expected one, which is what the paper's grader comes
 to in most cases (it also tries lines, sets of lines and rounding). What a call returns may be the expected value or, as
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlcode.data import hub
-from rlcode.data.rows import json_field, text_field
+from rlcode.data.rows import LongNumber, json_field, text_field
 from rlcode.errors import DataError, InputError
 from rlcode.types import Comparison, PartialLimits, Problem, TestCase, TestKind
 
@@ -71,12 +71,16 @@ def raw_files(split: str | None) -> hub.RawFiles:
 
 
 def problem_from_row(row: dict[str, Any], where: str) -> Problem | None:
-    """One row in the original format as a `Problem`, or None where it has no tests; `where` names it in errors.
+    """One row in the original format as a `Problem`, or None where it has no tests that can be judged; `where` names it
+    in errors.
 
     Raises:
         DataError: a field is missing or of a wrong type, or the tests can't be read.
     """
-    cases = json_field(row, "input_output", where) if row.get("input_output") else {}
+    try:
+        cases = json_field(row, "input_output", where) if row.get("input_output") else {}
+    except LongNumber:
+        return None
     if not cases or not cases.get("inputs"):
         return None
     entry_point = cases.get("fn_name") or ""

@@ -135,7 +135,7 @@ def version(file: Path | None, source: Source | None) -> dict[str, Any]:
 
 
 def with_tests(problems: Iterable[T | None], name: str) -> Iterator[T]:
-    """The problems that are not None, and a warning that counts the others: rows that came without tests."""
+    """The problems that are not None, and a warning that counts the others: rows without tests that can be judged."""
     left_out = 0
     for problem in problems:
         if problem is None:
@@ -143,4 +143,4 @@ def with_tests(problems: Iterable[T | None], name: str) -> Iterator[T]:
         else:
             yield problem
     if left_out:
-        logger.warning("%d problems of %s come without tests and are left out", left_out, name)
+        logger.warning("%d problems of %s come without tests that can be judged and are left out", left_out, name)

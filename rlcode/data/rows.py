@@ -10,6 +10,10 @@ from typing import Any
 from rlcode.errors import DataError
 
 
+class LongNumber(DataError):  # noqa: N818 - a DataError, and named for what it says
+    """A number of more digits than Python reads, and than the judge does."""
+
+
 def text_field(row: dict[str, Any], name: str, where: str, *, required: bool = True) -> str:
     """The string `row[name]`; an absent optional one is empty.
 
@@ -30,12 +34,14 @@ def json_field(row: dict[str, Any], name: str, where: str) -> Any:
     """The value whose JSON text the string `row[name]` is.
 
     Raises:
-        DataError: it is missing, no string or no JSON.
+        DataError: it is missing, no string or no JSON. LongNumber: it holds a number that can't be read.
     """
     try:
         return json.loads(text_field(row, name, where))
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{where}: field {name!r} is not JSON text: {error}") from error
+    except ValueError as error:
+        raise LongNumber(f"{where}: field {name!r}: {error}") from error
 
 
 def unix_newlines(text: str) -> str:

@@ -219,6 +219,14 @@ def test_a_setting_may_differ_where_that_is_what_is_compared(evaluation: Write) 
         compared(before, after, ignore=["temprature"])
 
 
+def test_how_the_problems_were_put_is_told_where_it_differs_and_stopped_tests_are_no_setting(evaluation: Write) -> None:
+    stops = {"limits": {"time_s": None, "failures": 1}}
+    before = evaluation("a", greedy([True, False]), policy={"prompt_style": "chat", "system_prompt": None}, data=stops)
+    after = evaluation("b", greedy([True, True]), policy={"prompt_style": "chat", "system_prompt": "Be brief."})
+    (comparison,) = compared(before, after)
+    assert comparison.notes == [f"system_prompt differs: {before} None, {after} 'Be brief.'"]
+
+
 def test_the_file_of_the_benchmark_may_lie_elsewhere(evaluation: Write) -> None:
     before = evaluation("a", greedy([True]))
     assert compared(before, evaluation("b", greedy([True]), data={"file": "/elsewhere/a.jsonl"}))

@@ -90,6 +90,34 @@ def test_excluded_tasks_are_left_out_and_the_report_says_so(
     assert report.data["exclude"] == str(exclude)
 
 
+def test_what_was_written_for_excluded_tasks_is_passed_over(
+    command: Command, sandbox: ScriptedSandbox, lines: Lines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exclude = tmp_path / "exclude.txt"
+    exclude.write_text("T/0\n")
+    rows = lines("samples.jsonl", *samples_of(t0=[PASS, PASS], t1=[FAIL], t2=[PASS]))
+    generations = tmp_path / "generations.json"
+    generations.write_text(json.dumps([["pass"], ["1"], ["pass"]]))
+    for samples in (rows, generations):
+        assert command("--samples", samples, "--exclude", exclude, "--overwrite") == 0
+        assert [(row["task_id"], row["passed"]) for row in command.verdicts()] == [("T/1", False), ("T/2", True)]
+        assert (command.report().num_tasks, command.report().num_samples) == (2, 2)
+    only = lines("only.jsonl", *samples_of(t0=[PASS]))
+    assert run("eval.main", command.argv("--samples", only, "--exclude", exclude, "--overwrite")) == 2
+    assert f"all of its tasks are excluded by {exclude}" in capsys.readouterr().err
+
+
+def test_an_interval_does_not_depend_on_the_order_of_the_samples(
+    command: Command, sandbox: ScriptedSandbox, lines: Lines
+) -> None:
+    rows = samples_of(t0=[PASS, FAIL, FAIL], t1=[PASS, PASS, FAIL], t2=[FAIL] * 3)
+    intervals = []
+    for name, some in (("one.jsonl", rows), ("other.jsonl", rows[::-1])):
+        command("--samples", lines(name, *some), "--overwrite")
+        intervals.append(command.report().pass_at_k["1"])
+    assert intervals[0] == intervals[1]
+
+
 def test_verdicts_are_rows_in_the_order_of_the_samples(
     command: Command, sandbox: ScriptedSandbox, lines: Lines
 ) -> None:
@@ -214,8 +242,63 @@ def test_a_report_is_not_replaced_unless_asked(
     assert run("eval.main", command.argv("--samples", other)) == 2
     assert "holds a report already; choose another --output_dir or add --overwrite" in capsys.readouterr().err
     assert command.report().pass_at_k["1"].value == 1.0
+    (command.output_dir / "report.html").write_text("a page of what is replaced")
     command("--samples", other, "--overwrite")
     assert command.report().pass_at_k["1"].value == 0.0
+    assert not (command.output_dir / "report.html").exists()
+
+
+def test_no_file_of_somebody_else_is_replaced(
+    command: Command, sandbox: ScriptedSandbox, lines: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = lines("samples.jsonl", *samples_of(t0=[PASS]))
+    assert run("eval.main", [*command.base, "--output_dir", str(samples.parent), "--samples", str(samples)]) == 2
+    assert "samples.jsonl" in capsys.readouterr().err
+    assert samples.exists()
+    command.output_dir.mkdir()
+    (command.output_dir / "drawn.jsonl").write_text("what a model wrote")
+    assert run("eval.main", command.argv("--samples", samples)) == 2
+    assert "holds drawn.jsonl already" in capsys.readouterr().err
+    assert (command.output_dir / "drawn.jsonl").exists()
+    assert command("--samples", samples, "--overwrite") == 0
+    (command.output_dir / "notes.txt").write_text("mine")
+    assert run("eval.main", command.argv("--samples", samples, "--overwrite")) == 2
+    assert "holds notes.txt, which no evaluation wrote" in capsys.readouterr().err
+    assert command.report().pass_at_k["1"].value == 1.0
+
+
+def test_an_evaluation_is_not_replaced_before_there_can_be_a_new_one(
+    command: Command,
+    sandbox: ScriptedSandbox,
+    engine: Callable[[ScriptedEngine], ScriptedEngine],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["--model", "some/model", "--num_samples", 2]
+    engine(ScriptedEngine())
+    assert command(*words) == 0
+    before = {file.name: file.read_bytes() for file in command.output_dir.iterdir()}
+
+    def no_engine(*arguments: object, **options: object) -> None:
+        raise EngineError("there is no such model")
+
+    monkeypatch.setattr("sampling.engine.open_engine", no_engine)
+    assert run("eval.main", command.argv(*words, "--overwrite")) == 1
+    assert {file.name: file.read_bytes() for file in command.output_dir.iterdir()} == before
+    engine(ScriptedEngine())
+    assert command(*words, "--overwrite", "--temperature", 0.1) == 0
+    assert command.report().policy["temperature"] == 0.1
+
+
+def test_after_how_many_failures_a_program_is_asked_no_more_may_change_when_an_evaluation_goes_on(
+    command: Command, sandbox: ScriptedSandbox, engine: Callable[[ScriptedEngine], ScriptedEngine]
+) -> None:
+    words = ["--model", "some/model", "--num_samples", 2]
+    engine(ScriptedEngine(fails_after=3))
+    assert run("eval.main", command.argv(*words)) == 1
+    assert {job.limits.failures for job in sandbox.jobs} == {1}
+    mended = engine(ScriptedEngine())
+    assert command(*words, "--failure_limit", 9) == 0
+    assert len(mended.asked) == 3
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,17 @@ def test_programs_of_a_samples_file_are_shown_while_it_is_what_was_judged(tmp_pa
     assert {row["program"] + row["completion"] for row in rows(page)} == {""}
 
 
+def test_samples_of_tasks_that_were_left_out_are_passed_over(tmp_path: Path) -> None:
+    samples, folder = tmp_path / "samples.jsonl", tmp_path / "eval"
+    kept = [*[{"task_id": "p/easy", "solution": "one"}] * 4, *[{"task_id": "p/hard", "solution": "two"}] * 4]
+    write_json_lines(samples, [{"task_id": "p/left_out", "solution": "three"}, *kept])
+    digest = hashlib.sha256(samples.read_bytes()).hexdigest()
+    policy = {"samples": str(samples), "sha256": digest}
+    runs.evaluation(folder, runs.START, with_samples=False, policy=policy)
+    found = [row for row in rows(build_page(folder)) if row["set"] == "evaluation"]
+    assert {(row["problem"], row["program"]) for row in found} == {("p/easy", "one"), ("p/hard", "two")}
+
+
 def test_a_training_without_a_log_says_why(tmp_path: Path) -> None:
     runs.store(tmp_path, runs.rollouts({"p/easy": (None, ErrorType.KEY)}, 1), "-rank0")
     assert "grpo has no log: neither it nor a checkpoint" in build_page(tmp_path)

@@ -14,6 +14,7 @@ from eval.validation.judging import flaky_findings, judged_findings
 from eval.validation.trivial import same_answer, trivial_programs
 from rlcode.cli import run
 from rlcode.data import jsonl
+from rlcode.data.exclusion import read_excluded
 from rlcode.data.registry import load_problems
 from rlcode.errors import SandboxError
 from rlcode.types import ErrorType, PartialLimits, Problem, TestCase, TestKind, Unscored, Verdict
@@ -95,6 +96,7 @@ def test_each_fault_is_found_under_its_name_and_sound_problems_are_left_alone(
     told = " ".join(capsys.readouterr().out.split())
     assert "7 of 13 problems should not be trained on" in told
     assert validate(problems_file, tmp_path / "again", "--exclude", out / "exclude.txt", "--runs", 1) == 0
+    assert read_excluded(tmp_path / "again" / "exclude.txt") == read_excluded(out / "exclude.txt")
 
 
 def test_a_flaky_reference_is_found_by_running_it_again() -> None:

@@ -156,6 +156,13 @@ def test_a_missing_package_blocks_and_another_version_only_limits(tmp_path: Path
     assert by_name(packages.optional())["bitsandbytes"].state == State.LIMITS
 
 
+def test_without_a_clone_the_versions_come_from_the_installation(tmp_path: Path):
+    asked, installed = packages.pinned(), packages.pinned(tmp_path / "pyproject.toml")
+    for extra in ("", "vllm", "qlora"):  # those for development change more often than the installation
+        assert sorted(map(str, installed[extra])) == sorted(map(str, asked[extra]))
+    assert packages.requirement_of("trl", tmp_path / "pyproject.toml") == packages.requirement_of("trl")
+
+
 @pytest.mark.parametrize(
     ("installed", "gpu", "detail", "mend"),
     [

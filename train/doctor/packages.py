@@ -26,8 +26,8 @@ VLLM_IMPORT = "from vllm import LLM; print('{}')"
 
 
 def pinned(file: Path = PYPROJECT) -> dict[str, list[Requirement]]:
-    """What pyproject.toml asks for: by extra, and under "" what everything needs. Read from the clone and not from the
-    installation's metadata, which is as old as the last `pip install`."""
+    """What pyproject.toml asks for: by extra, and under "" what everything needs. Read from the clone where there is
+    one: the installation's metadata is as old as the last `pip install`."""
     from packaging.requirements import Requirement
 
     return {name: [Requirement(text) for text in texts] for name, texts in _written(file).items()}
@@ -98,8 +98,20 @@ def _package(requirement: Requirement, state: State, blocks: str) -> Finding:
 
 
 def _written(file: Path) -> dict[str, list[str]]:
+    if not file.exists():
+        return _installed()
     project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     return {"": project["dependencies"], **project["optional-dependencies"]}
+
+
+def _installed() -> dict[str, list[str]]:
+    """The same from the installation's metadata."""
+    texts: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires("rlcode") or ():
+        text, _, marker = line.partition(";")
+        _, _, extra = marker.partition("extra ==")
+        texts.setdefault(extra.strip(" \"'"), []).append(text.strip())
+    return texts
 
 
 def _version(distribution: str) -> str | None:

@@ -100,11 +100,13 @@
       const head = item.appendChild(node("div"));
       head.append(node("span", `swatch ${ended.css}`), node("span", "", ended.name));
       if (problem === -1) head.append(node("span", "more", ` ${problems[columns.problem[row]].id}`));
-      const tests = columns.total[row] ? `${columns.passed[row]}/${columns.total[row]} tests · ` : "";
-      item.append(node("div", "more", `${partners.has(row) ? "in a pair · " : ""}${tests}${place(row)}`));
+      const passing = columns.total[row] ? `${tests(row)} tests · ` : "";
+      item.append(node("div", "more", `${partners.has(row) ? "in a pair · " : ""}${passing}${place(row)}`));
       item.title = problems[columns.problem[row]].id;
     }
 
+    const cut = (row) => data.stopped[columns.set[row]] && outcomes[columns.outcome[row]].name !== "passed";
+    const tests = (row) => `${cut(row) ? "first " : ""}${columns.passed[row]} of ${columns.total[row]}`;
     const version = (row) => (columns.version[row] < 0 ? "" : ` · v${columns.version[row]}`);
     const place = (row) => `${sets[columns.set[row]]}${version(row)} · #${columns.index[row]}`;
 
@@ -128,7 +130,7 @@
       const verdict = node("p");
       verdict.append(node("span", `swatch ${ended.css}`), node("strong", "", ended.name));
       const facts = [];
-      if (columns.total[row]) facts.push(`${columns.passed[row]} of ${columns.total[row]} tests passed`);
+      if (columns.total[row]) facts.push(`${tests(row)} tests passed${cut(row) ? ", the rest not run" : ""}`);
       if (columns.line[row]) facts.push(`line ${columns.line[row]}`);
       if (columns.ms[row]) facts.push(`${columns.ms[row]} ms`, `${columns.mib[row]} MiB`);
       verdict.append(node("span", "", facts.length ? ` · ${facts.join(" · ")}` : ""));
