@@ -117,10 +117,16 @@ class HeldBackCheck:
 
 
 def held_back_metrics(checks: Sequence[HeldBackCheck]) -> dict[str, float]:
-    """The shares of the samples, by the names under which they are logged; empty where none was checked to the end."""
-    whole = [check for check in checks if check.passed_held_back is not None]
-    if not whole:
+    """The shares of the samples, by the names under which they are logged; empty where none could be checked to the
+    end.
+
+    Only those that passed what is shown are judged again, so of those alone some are lost: the share that passes all is
+    that of the shown tests times that of the held-back ones among the judged.
+    """
+    asked = [check for check in checks if check.passed_shown]
+    judged = [check.passed_held_back for check in asked if check.passed_held_back is not None]
+    if not checks or (asked and not judged):
         return {}
-    shown = fmean(check.passed_shown for check in whole)
-    both = fmean(check.passed_shown and bool(check.passed_held_back) for check in whole)
+    shown = len(asked) / len(checks)
+    both = shown * fmean(judged) if judged else 0.0
     return {"held_back/pass_rate_shown": shown, "held_back/pass_rate_all": both, "held_back/gap": shown - both}

@@ -67,6 +67,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def flush_to_disk(folder: Path) -> None:
+    """Have all files below `folder`, whoever wrote them, on the disk and not only in memory, where a power cut finds
+    them."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented JSON, atomically."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -178,7 +189,7 @@ class RunDirectory:
         path = self.path
         if path.exists() and not path.is_dir():
             raise RunDirectoryError(f"{path} is a file; name a directory")
-        if self._is_new and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
+        if self._is_new and path.exists() and any(not _is_of_a_start(p) for p in path.iterdir()):
             raise RunDirectoryError(f"{path} has files but no run.json: not a run directory; choose another")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -217,6 +228,11 @@ class RunDirectory:
         if isinstance(error, RlcodeError):
             self._withdraw()
         self.close()
+
+
+def _is_of_a_start(path: Path) -> bool:
+    """Whether it is what a run leaves that was killed before it had its `run.json`."""
+    return path.name == ".lock" or path.name.startswith(".run.json.")
 
 
 def _is_empty(path: Path) -> bool:

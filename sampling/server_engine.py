@@ -27,7 +27,7 @@ from rlcode.types import Completion
 from sampling.adapters import base_fingerprint, check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import LoadedPolicy, Sequences, fixed_sequences, mean_gap, read_record, tolerance_for
-from sampling.vllm_server import ServerInfo, ServerLost, VllmServer
+from sampling.vllm_server import ServerInfo, ServerLost, VllmServer, connections_for
 from sampling.vllm_settings import require_servable
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class VllmServerEngine:
     async def _start(self) -> None:
         self._changed = asyncio.Condition()
         await asyncio.gather(*map(self._up, self._replicas))
-        self._room = sum(replica.info.room for replica in self._replicas if replica.info)
+        self._room = connections_for(sum(replica.info.room for replica in self._replicas if replica.info))
 
     # --- adapters
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sampling.vllm_settings import OR_MERGED
 _CONNECT_SECONDS = 10.0
 _MOST_IN_FLIGHT = 512
 _CLIENTS = 32
+_OTHER_FILES = 256  # that this process may have open
 _KEEP_SECONDS = 2.0  # of an idle connection: vLLM ends it after five, and then the next request is lost
 _DEAD = (502, 503, 504)
 
@@ -160,6 +162,17 @@ class VllmServer:
     async def close(self) -> None:
         for client in islice(self._clients, _CLIENTS):
             await client.aclose()
+
+
+def connections_for(wanted: int) -> int:
+    """How many of so many connections this process may hold. Its limit of open files, which is often 1,024, is raised
+    for them as far as it can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted + _OTHER_FILES:
+        return wanted
+    most = wanted + _OTHER_FILES if hard == resource.RLIM_INFINITY else min(wanted + _OTHER_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(most - _OTHER_FILES, 1)
 
 
 def _clients(url: str, timeout_s: float) -> list[httpx.AsyncClient]:

@@ -108,3 +108,10 @@ def test_other_versions_of_packages_are_told(tmp_path: Path, monkeypatch, caplog
 def test_a_place_without_a_run_is_told(tmp_path: Path):
     with pytest.raises(RunDirectoryError, match=r"run\.json can't be read"):
         RunDirectory.read(tmp_path)
+
+
+def test_a_run_that_was_killed_before_it_had_its_record_can_begin_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".run.json.x1y2z3").write_text('{"schema_ver')
+    with RunDirectory(tmp_path, "dpo", {"a": 1}):
+        assert RunDirectory.read(tmp_path)["config"] == {"a": 1}

@@ -201,8 +201,9 @@ class KlBlowUp:
             return None
         return Finding(
             f"the KL divergence from the reference is {now:.3g} nats per token; shortly before it was {before:.3g}. "
-            "The policy is far from what it was, and what it writes may be no language any more. Lower learning_rate "
-            "or max_grad_norm, raise beta, and go on from a checkpoint before the leap",
+            "The policy is far from what it was, and what it writes may be no language any more. Begin another run "
+            "from a checkpoint before the leap (--adapter), with a lower learning_rate, a lower max_grad_norm or a "
+            "higher beta",
             {"now": now, "before": before},
             now,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from peft import PeftModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from rlcode.errors import ConfigError
-from rlcode.run_directory import write_json
+from rlcode.run_directory import flush_to_disk, write_json
 from train.finite import require_finite_weights
 from train.policy import ADAPTER_NAME
+
+logger = logging.getLogger(__name__)
 
 WHOLE = "rlcode_checkpoint.json"
 """Written into a checkpoint last, so one that has it is whole."""
@@ -48,6 +51,7 @@ class WholeCheckpoints:
         self.save_beside(checkpoint)
         self.accelerator.wait_for_everyone()
         if is_first and not args.save_only_model:
+            flush_to_disk(checkpoint)
             write_json(checkpoint / WHOLE, {"step": self.state.global_step})
         if is_first:
             rotate_checkpoints(args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
@@ -75,8 +79,19 @@ def checkpoint_to_resume(args: Any) -> Path | None:
         named = Path(os.fspath(args.resume_from_checkpoint))
         if not _is_whole(named):
             raise ConfigError(f"{named} is no whole checkpoint of one of our scripts; name another, or leave it out")
+        _forget_later_ones(named, Path(args.output_dir))
         return named
     return _last_whole(Path(args.output_dir))
+
+
+def _forget_later_ones(named: Path, run: Path) -> None:
+    """The run goes on from `named`: what was saved after it is of a branch that is given up."""
+    if named.resolve().parent != run.resolve():
+        return
+    for later in _whole_ones(run):
+        if steps_before(later) > steps_before(named):
+            logger.warning("%s is given up: the run goes on from %s", later, named)
+            (later / WHOLE).unlink(missing_ok=True)  # another process may have done so
 
 
 def how_to_go_on(args: Any) -> str:
@@ -89,7 +104,12 @@ def how_to_go_on(args: Any) -> str:
 
 
 def _last_whole(run: Path) -> Path | None:
-    return max(filter(_is_whole, run.glob(f"{PREFIX_CHECKPOINT_DIR}-*")), key=steps_before, default=None)
+    return max(_whole_ones(run), key=steps_before, default=None)
+
+
+def _whole_ones(run: Path) -> list[Path]:
+    named = (path for path in run.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.name.rpartition("-")[2].isdigit())
+    return [path for path in named if path.name.count("-") == 1 and _is_whole(path)]
 
 
 def steps_before(checkpoint: Path | None) -> int:

@@ -28,9 +28,9 @@ from typing import Any
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError
 from rlcode.run_directory import RunDirectory, read_json_lines, write_json_lines
-from rlcode.types import EvalReport, Problem, from_json
+from rlcode.types import Problem
 from train.loop_arguments import LoopArguments, command_line
-from train.loop_summary import Outcome, alarms_in, print_outcomes, write_summary
+from train.loop_summary import Outcome, print_outcomes, write_summary
 from train.stage_check import DORA
 from train.stage_process import end_leftover, run_stage
 
@@ -156,25 +156,23 @@ class Loop:
         if left := end_leftover(self.directory):
             self.say(f"ended {left}, which a loop that was killed had left running; it goes on from there")
         policy = Policy(Path(self.args.adapter) if self.args.adapter else None, None)
-        self._validate("start", policy, seconds=0.0)
+        self._validate("start", policy)
         for number in range(1, self.args.rounds + 1):
             if self._is_in_vain():
                 self.say(f"stopped after {number - 1} rounds: the last {self.args.patience} were no better")
                 break
-            started = self._seconds()
             policy = self._round(number, policy)
-            self._validate(_round_name(number), policy, seconds=self._seconds() - started)
+            self._validate(_round_name(number), policy)
         print_outcomes(self.outcomes)
 
     def _round(self, number: int, policy: Policy) -> Policy:
         name = _round_name(number)
         problems = self._problems(number)
         rollouts = self._roll_out(name, number, policy, problems) if _draws(self.args) else None
-        seen = policy.notebook
+        if rollouts is not None and "dpo" not in self.args.methods:  # which takes the rollouts down itself
+            policy = Policy(policy.adapter, self._take_down(name, policy.notebook, rollouts))
         for method in self.args.methods:
-            policy = self._train(name, number, method, policy, seen, rollouts, problems)
-        if rollouts is not None and policy.notebook == seen:  # nobody took the rollouts down
-            policy = Policy(policy.adapter, self._take_down(name, seen, rollouts))
+            policy = self._train(name, number, method, policy, rollouts, problems)
         return policy
 
     def _problems(self, number: int) -> Path:
@@ -212,11 +210,9 @@ class Loop:
         number: int,
         method: str,
         policy: Policy,
-        seen: Path | None,
         rollouts: Path | None,
         problems: Path,
     ) -> Policy:
-        """`seen` is the notebook without this round's rollouts, which DPO takes down itself."""
         output = self.directory / name / method
         options = {
             **self.args.options(method),
@@ -230,14 +226,14 @@ class Loop:
         else:
             options |= {"rollouts": [str(rollouts)]}
         if method == "dpo":
-            options["notebook"] = _text(seen)
+            options["notebook"] = _text(policy.notebook)
         finished = output / "adapter" / "adapter_config.json"
         self._do(f"{name}/{method}", [*launch_line(self.args, method), *command_line(options)], finished)
         notebook = output / "notebook.json"
         return Policy(output / "adapter", notebook if notebook.exists() else policy.notebook)
 
     def _take_down(self, name: str, seen: Path | None, rollouts: Path) -> Path:
-        """A notebook with the round's rollouts, where no stage wrote one."""
+        """A notebook with the round's rollouts, where no stage will write one."""
         from sampling.notebook import ErrorNotebook
         from sampling.store import read_rollouts
 
@@ -248,7 +244,7 @@ class Loop:
             notebook.save(path)
         return path
 
-    def _validate(self, name: str, policy: Policy, *, seconds: float) -> None:
+    def _validate(self, name: str, policy: Policy) -> None:
         output = self.directory / name / "validation"
         options = {
             **self.args.options("validation"),
@@ -260,9 +256,7 @@ class Loop:
             "overwrite": True,
         }
         self._do(f"{name}/validation", [*_rlcode("eval"), *command_line(options, flags=True)])
-        report = from_json(EvalReport, _read_json(output / "report.json"))
-        alarms = alarms_in(self.directory / name)
-        self.outcomes.append(Outcome.of(name, policy.adapter, report, seconds, alarms))
+        self.outcomes.append(Outcome.read(name, policy.adapter, self.directory / name, self._seconds(name)))
         write_summary(self.directory, self.outcomes)
         self.say(self.outcomes[-1].describe())
 
@@ -282,8 +276,10 @@ class Loop:
         self._done[name] = stage
         write_json_lines(self.directory / _STAGES, self._done.values())
 
-    def _seconds(self) -> float:
-        return sum(stage["seconds"] for stage in self._done.values())
+    def _seconds(self, name: str) -> float:
+        """That the stages of a round took, without its validation."""
+        own = [stage for stage in self._done.values() if stage["name"].startswith(f"{name}/")]
+        return float(sum(stage["seconds"] for stage in own if stage["name"] != f"{name}/validation"))
 
     def _seed(self, number: int) -> int:
         return self.args.seed * 10_000 + number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rlcode.run_directory import read_json_lines, write_atomically, write_json
-from rlcode.types import EvalReport, Interval, to_json
+from rlcode.types import EvalReport, Interval, from_json, to_json
 from train.alarms import FILE_NAME
+from train.stage_process import StageFailedError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,22 +38,19 @@ class Outcome:
     """Those that its stages told: `dpo: compile_errors`."""
 
     @classmethod
-    def of(
-        cls, name: str, adapter: Path | None, report: EvalReport, seconds: float, alarms: Sequence[str] = ()
-    ) -> Self:
-        """What the report of the validation says."""
+    def read(cls, name: str, adapter: Path | None, folder: Path, seconds: float) -> Self:
+        """What the stages of the round in `folder` left.
+
+        Raises:
+            StageFailedError: no sample of the validation has a verdict.
+        """
+        report = from_json(EvalReport, json.loads((folder / "validation" / "report.json").read_text(encoding="utf-8")))
         scored = max(1, report.num_samples - report.unscored)
         errors = {kind: count / scored for kind, count in report.error_types.items()}
-        return cls(
-            name,
-            str(adapter) if adapter else None,
-            report.pass_at_k["1"],
-            report.greedy,
-            errors,
-            report.unscored,
-            round(seconds, 1),
-            list(alarms),
-        )
+        pass_at_1, withheld = _pass_at_1(report, folder / "validation")
+        alarms = [*alarms_in(folder), *([f"validation: {withheld}"] if withheld else [])]
+        adapter_name = str(adapter) if adapter else None
+        return cls(name, adapter_name, pass_at_1, report.greedy, errors, report.unscored, round(seconds, 1), alarms)
 
     def describe(self) -> str:
         """One line."""
@@ -66,6 +65,24 @@ class Outcome:
             *(self.name, str(self.pass_at_1), greedy, str(self.unscored), errors, minutes),
             ", ".join(self.alarms),
         ]
+
+
+def _pass_at_1(report: EvalReport, validation: Path) -> tuple[Interval, str]:
+    """pass@1; where it is withheld, since of some problem no sample could be judged, that of the other problems, with a
+    note. It is no reason to end a run."""
+    from eval.evaluations import PASSED, read_evaluation
+    from eval.pass_at_k import pass_at_k
+
+    if "1" in report.pass_at_k:
+        return report.pass_at_k["1"], ""
+    outcomes = read_evaluation(validation).outcomes
+    results = {task_id: [one == PASSED for one in some] for task_id, some in outcomes.items() if some}
+    interval = pass_at_k(results, 1, report.seed) if results else None
+    if interval is None:
+        raise StageFailedError(
+            f"{validation}: no sample could be judged; see to the sandbox, and remove that directory"
+        )
+    return interval, f"pass@1 is without {len(outcomes) - len(results)} problems that could not be judged"
 
 
 def alarms_in(round_directory: Path) -> list[str]:

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from trl import ModelConfig, get_quantization_config
 
 from rlcode.errors import ConfigError, DataError, InputError
+from rlcode.run_directory import flush_to_disk
 from rlcode.types import to_json
 from sampling.adapters import check_adapter, check_checkpoint, write_adapter_metadata
 from sampling.identity import PolicyRecord, record_policy
@@ -208,6 +209,7 @@ def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     yield part
+    flush_to_disk(part)
     if path.exists():
         shutil.rmtree(path)
     os.replace(part, path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ NO_REFERENCE = "no reference solution"
 NO_CONTINUATION = "does not begin with its prompt"
 TOO_LONG = "too long"
 UNSCORED = "could not be judged"
+_STILL_JUDGING_S = 60.0
 TAKEN = (PASSED, NOT_JUDGED)
 """Outcomes of those that are trained on. One that did not pass has its error type."""
 
@@ -52,29 +55,69 @@ def reference_examples(
     _require_answerable(prompts, tokenizer)
     examples, outcomes = _render(problems, prompts, tokenizer, training_args.max_length)
     record = Path(training_args.output_dir) / FILE_NAME
-    judged: list[dict[str, str] | None] = [None]
     if training_args.process_index == 0:
         rendered = [problem for problem in problems if problem.task_id in examples]
-        judged = [_known(record) or {**outcomes, **_judge(args, rendered, prompts, sandbox)}]
-    broadcast_object_list(judged)
-    outcomes = judged[0] or {}
+        outcomes = _told_to_others(_judged_once(record, args, rendered, outcomes, prompts, sandbox))
+    else:
+        outcomes = _told_by_first()
     taken = [example for task_id, example in examples.items() if outcomes.get(task_id) in TAKEN]
     counts = Counter(outcomes.values())
     left_out = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if name not in TAKEN)
     summary = f"reference solutions of {len(taken)} of {len(problems)} problems; left out: {left_out or 'none'}"
     if not taken:
+        if training_args.process_index == 0:
+            record.unlink(missing_ok=True)  # so that the directory can be used when that is mended
         raise DataError(
             f"no reference solution to train on ({summary}); take problems with reference solutions that pass, "
             "or another --prompt_style"
         )
     if training_args.process_index == 0:
-        write_json_lines(record, ({"task_id": name, "outcome": outcome} for name, outcome in outcomes.items()))
+        write_json_lines(record, _rows(outcomes))
     return ExampleSet(write_examples(folder / "examples.arrow", taken), 0, summary)
 
 
-def _known(record: Path) -> dict[str, str]:
-    """What the run found before it was killed: a verdict that came out otherwise now would change its data."""
-    return {row["task_id"]: row["outcome"] for row in read_json_lines(record)}
+def _told_to_others(outcomes: dict[str, str] | None) -> dict[str, str]:
+    """Tell the other processes the outcomes; None says that there are none yet, so that they wait no longer than a
+    collective may take."""
+    broadcast_object_list([outcomes])
+    return outcomes or {}
+
+
+def _told_by_first() -> dict[str, str]:
+    told: list[dict[str, str] | None] = [None]
+    while told[0] is None:
+        broadcast_object_list(told)
+    return told[0]
+
+
+def _judged_once(
+    record: Path,
+    args: SftArguments,
+    problems: Sequence[Problem],
+    others: dict[str, str],
+    prompts: PromptFormat,
+    sandbox: Sandbox | None,
+) -> dict[str, str]:
+    """What becomes of all problems: of `problems` what the run found before it was killed, since a verdict that came
+    out otherwise now would change its data, and of those that are left what is found now. Each is in `record` at once.
+    """
+    found = {row["task_id"]: row["outcome"] for row in read_json_lines(record)}
+    if record.exists():
+        write_json_lines(record, _rows(found))  # without a last line that a crash tore
+    told = time.monotonic()
+    for task_id, outcome in _judge(args, [one for one in problems if one.task_id not in found], prompts, sandbox):
+        found[task_id] = outcome
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with open(record, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in _rows({task_id: outcome}))
+        if time.monotonic() - told > _STILL_JUDGING_S:
+            _told_to_others(None)
+            told = time.monotonic()
+    return {**others, **found}
+
+
+def _rows(outcomes: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    return ({"task_id": task_id, "outcome": outcome} for task_id, outcome in outcomes.items())
 
 
 def _require_answerable(prompts: PromptFormat, tokenizer: Any) -> None:
@@ -111,18 +154,17 @@ def _render(
 
 def _judge(
     args: SftArguments, problems: Sequence[Problem], prompts: PromptFormat, sandbox: Sandbox | None
-) -> dict[str, str]:
-    """What becomes of the answers, by task. They are judged as a policy's would be: so it is sure that the program is
-    found in what is trained on."""
+) -> Iterator[tuple[str, str]]:
+    """What becomes of each answer, by its task. They are judged as a policy's would be: so it is sure that the program
+    is found in what is trained on."""
     if not args.verify_references or not problems:
-        return {}
+        return
     share = UnscoredShare(args.max_unscored_share, len(problems))
     answers = (
         (problem.task_id, Answer(answer, problem))
         for problem in problems
         if (answer := reference_answer(problem, prompts)) is not None
     )
-    found = {}
     with ExitStack() as stack:
         judged = judge_answers(
             answers,
@@ -132,8 +174,7 @@ def _judge(
         )
         for one in judged:
             share.count(one.outcome.reason if isinstance(one.outcome, Unscored) else None)
-            found[one.item] = _outcome_of(one.outcome)
-    return found
+            yield one.item, _outcome_of(one.outcome)
 
 
 def _outcome_of(outcome: Verdict | Unscored) -> str:

@@ -1,16 +1,21 @@
-"""A stage of the loop as a process group of its own, which ends with the loop, or is ended by the next one.
+"""A stage of the loop as a session of its own, which ends with the loop, or is ended by the next one.
 
 What a stage holds (a GPU's memory, a model, containers) is free when it is over, and what it writes survives a kill.
+All processes of a stage bear its mark in their environment, those too that a launcher gives sessions of their own; so
+none is forgotten, and none that got a number of theirs later, after a reboot say, is taken for one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,7 +25,10 @@ from rlcode.run_directory import write_json
 
 GRACE_S = 300.0
 """How long a stage that was asked to stop may take to save what it has."""
+_LAUNCHER_S = 60.0
+"""How much longer its launcher may take, which then ends the others."""
 _FILE = "running.json"
+_MARK = "RLCODE_STAGE"
 
 
 class StageFailedError(RlcodeError):
@@ -50,14 +58,15 @@ def run_stage(command: Sequence[str], directory: Path, name: str) -> None:
     """
     before: dict[int, Any] = {number: signal.signal(number, _ask) for number in (signal.SIGINT, signal.SIGTERM)}
     process: subprocess.Popen[bytes] | None = None
+    mark = secrets.token_hex(16)
     try:
-        process = subprocess.Popen(command, env=_environment(), start_new_session=True)
-        write_json(directory / _FILE, {"session": process.pid, "stage": name})
+        process = subprocess.Popen(command, env=_environment(mark), start_new_session=True)
+        write_json(directory / _FILE, {"mark": mark, "session": process.pid, "stage": name})
         code = process.wait()
     except _Asked as asked:
         _restore(before)  # whoever asks twice does not want to wait
         if process is not None:
-            _end(process.pid, asked.number)
+            _end(mark, process.pid, asked.number)
             process.wait()
         raise LoopStoppedError(f"stopped during {name}; the same command goes on from there", asked.number) from None
     finally:
@@ -77,16 +86,17 @@ def end_leftover(directory: Path) -> str | None:
         left = json.loads((directory / _FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    running = any(_members(left["session"]))
+    mark = left.get("mark", "none")
+    running = bool(_members(mark))
     if running:
-        _end(left["session"], signal.SIGTERM)
+        _end(mark, left["session"], signal.SIGTERM)
     (directory / _FILE).unlink()
     return str(left["stage"]) if running else None
 
 
-def _environment() -> dict[str, str]:
+def _environment(mark: str) -> dict[str, str]:
     # torch's launcher of several processes gives them 30 s, too little for the step under way
-    return {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_S:.0f}", **os.environ}
+    return {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": f"{GRACE_S:.0f}", **os.environ, _MARK: mark}
 
 
 def _restore(handlers: Mapping[int, Any]) -> None:
@@ -98,45 +108,47 @@ def _ask(number: int, frame: FrameType | None) -> None:
     raise _Asked(number)
 
 
-def _end(session: int, number: int) -> None:
-    """Ask a session to stop, and after `GRACE_S` make all its processes end."""
-    for pid in _to_ask(session):
+def _end(mark: str, session: int, number: int) -> None:
+    """Ask a stage to stop, and when it had its time, make all its processes end."""
+    for pid in _to_ask(_members(mark), session):
         _send(pid, number)
-    deadline = time.monotonic() + GRACE_S
-    while any(_members(session)) and time.monotonic() < deadline:
+    deadline = time.monotonic() + GRACE_S + _LAUNCHER_S
+    while (left := _members(mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for pid in _members(session):
+    for pid in left:
         _send(pid, signal.SIGKILL)
 
 
-def _to_ask(session: int) -> list[int]:
-    """The first process of a session and its children. The children's children (those that load data, say) are theirs
-    to end, and are needed until then."""
-    parents = _parents_of(session)
-    return [pid for pid, parent in parents.items() if session in (pid, parent)] or list(parents)
+@dataclass(frozen=True)
+class _Member:
+    parent: int
+    session: int
+
+
+def _to_ask(members: Mapping[int, _Member], session: int) -> list[int]:
+    """The first process of a stage and its children in its session; all where it is gone. The children's children
+    (those that load data, say) are theirs to end, and are needed until then; so are those that a launcher gave
+    sessions."""
+    first = [pid for pid, one in members.items() if one.session == session and session in (pid, one.parent)]
+    return first or list(members)
 
 
 def _send(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
         os.kill(pid, number)
-    except ProcessLookupError:
-        return
 
 
-def _members(session: int) -> Iterator[int]:
-    """The processes of a session that have not ended. Its number is not given again while there is one."""
-    yield from _parents_of(session)
-
-
-def _parents_of(session: int) -> dict[int, int]:
-    """Each of them with its parent."""
-    found = {}
+def _members(mark: str) -> dict[int, _Member]:
+    """The processes of a stage that have not ended."""
+    entry, found = f"{_MARK}={mark}".encode(), {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
+                if entry not in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+                    continue
                 fields = Path(f"/proc/{name}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
+            except OSError:  # it has ended, or is somebody else's
                 continue
-            if int(fields[3]) == session and fields[0] not in ("Z", "X"):
-                found[int(name)] = int(fields[1])
+            if fields[0] not in ("Z", "X"):
+                found[int(name)] = _Member(int(fields[1]), int(fields[3]))
     return found

@@ -104,6 +104,13 @@ UNSCORED = HeldBackCheck(True, None, "lost")
 
 
 def test_the_gap_is_the_share_that_passes_what_is_shown_and_fails_what_is_held_back():
-    metrics = held_back_metrics([BOTH, BOTH, HACKED, FAILED, UNSCORED])
-    assert metrics == {"held_back/pass_rate_shown": 0.75, "held_back/pass_rate_all": 0.5, "held_back/gap": 0.25}
+    metrics = held_back_metrics([BOTH, BOTH, BOTH, HACKED, FAILED, FAILED, FAILED, FAILED])
+    assert metrics == {"held_back/pass_rate_shown": 0.5, "held_back/pass_rate_all": 0.375, "held_back/gap": 0.125}
+    assert held_back_metrics([FAILED])["held_back/pass_rate_all"] == 0.0
+
+
+def test_checks_that_were_lost_move_no_pass_rate():
+    assert held_back_metrics([BOTH, HACKED, FAILED, FAILED] * 2) == held_back_metrics(
+        [BOTH, HACKED, FAILED, FAILED, UNSCORED, UNSCORED, FAILED, FAILED]
+    )
     assert held_back_metrics([UNSCORED]) == held_back_metrics([]) == {}

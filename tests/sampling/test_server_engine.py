@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -241,3 +243,15 @@ def test_a_server_that_hangs_ends_the_run_in_the_time_allowed_and_serves_again_w
             list(engine.generate(request, SAMPLED))
     with VllmServerEngine(str(random_model), settings(vllm_server.url)) as engine:
         assert by_key(list(engine.generate(request, SAMPLED))) == by_key(before)
+
+
+def test_a_process_that_may_open_few_files_raises_its_limit_or_asks_less_at_once() -> None:
+    code = (
+        "import resource as r, sys; from sampling.vllm_server import connections_for as c; hard = int(sys.argv[1]); "
+        "r.setrlimit(r.RLIMIT_NOFILE, (512, hard)); print(c(1024), r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", code, hard], capture_output=True, text=True, check=True).stdout.split()
+        for hard in ("4096", "600")
+    ]
+    assert said == [["1024", "1280"], ["344", "600"]]

@@ -158,6 +158,54 @@ def test_what_nobody_took_down_is_taken_down_by_the_loop(make_loop: Any, tmp_pat
     assert (tmp_path / "run/round-01/notebook.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("methods", "notebooks"),
+    [
+        (["rft", "grpo"], {"grpo": "notebook.json"}),
+        (["grpo", "rft"], {"grpo": "notebook.json"}),
+        (["grpo", "dpo"], {"grpo": "", "dpo": "grpo/notebook.json"}),
+        (["rft", "dpo"], {"dpo": ""}),
+    ],
+)
+def test_in_any_order_of_methods_all_that_was_seen_is_in_the_notebook_once(
+    make_loop: Any, tmp_path: Path, methods: list[str], notebooks: dict[str, str]
+) -> None:
+    stages = Stages([0.1, 0.2])
+    make_loop(stages, rounds=1, methods=methods).run()
+    for method, name in notebooks.items():
+        wanted = str(tmp_path / "run/round-01" / name) if name else ""
+        assert stages.option(f"round-01/{method}", "notebook") == wanted
+
+
+def test_the_minutes_of_a_round_are_those_of_its_stages_whenever_they_ran(make_loop: Any, tmp_path: Path) -> None:
+    with pytest.raises(StageFailedError):
+        make_loop(Stages([0.1, 0.2], fails_at="round-02/rollouts"), rounds=2).run()
+    lines = [json.loads(line) for line in (tmp_path / "run/stages.jsonl").read_text().splitlines()]
+    seconds = {"round-01/rollouts": 100.0, "round-01/dpo": 20.0, "round-01/validation": 7.0}
+    write_json_lines(tmp_path / "run/stages.jsonl", [{**one, "seconds": seconds.get(one["name"], 0)} for one in lines])
+    make_loop(Stages([0.3]), rounds=2).run()
+    rounds = json.loads((tmp_path / "run/summary.json").read_text())["rounds"]
+    assert rounds[1]["seconds"] == 120.0
+
+
+def test_a_problem_that_could_not_be_judged_ends_no_loop_and_is_told(make_loop: Any, tmp_path: Path) -> None:
+    stages = Stages([0.1, 0.2])
+
+    def with_a_loss(command: Sequence[str], directory: Path, name: str) -> None:
+        stages(command, directory, name)
+        if name == "round-01/validation":
+            output = Path(stages.option(name, "output_dir"))
+            report = EvalReport("mbpp", 3, 3, {}, {}, 1, {"1": "t/2 has only 0 scored samples"})
+            (output / "report.json").write_text(json.dumps(to_json(report)))
+            rows = [{"task_id": f"t/{n}", "index": 0, "passed": passed} for n, passed in enumerate((True, False, None))]
+            write_json_lines(output / "verdicts.jsonl", rows)
+
+    make_loop(with_a_loss, rounds=1).run()
+    last = json.loads((tmp_path / "run/summary.json").read_text())["rounds"][-1]
+    assert last["pass_at_1"]["value"] == 0.5
+    assert last["alarms"] == ["validation: pass@1 is without 1 problems that could not be judged"]
+
+
 def test_a_loop_that_failed_goes_on_behind_what_is_done(make_loop: Any, tmp_path: Path) -> None:
     first = Stages([0.1, 0.2], fails_at="round-02/dpo")
     with pytest.raises(StageFailedError):
@@ -234,10 +282,12 @@ def test_who_asks_the_loop_to_stop_asks_its_stage(tmp_path: Path) -> None:
     assert LoopStoppedError("", signal.SIGTERM).exit_code == 143
 
 
-def test_what_a_killed_loop_left_running_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("own_session", [False, True])
+def test_what_a_killed_loop_left_running_is_ended_with_all_that_it_started(tmp_path: Path, own_session: bool) -> None:
     pids = tmp_path / "pids"
     child = "import time; time.sleep(60)"
-    stage = f"import os, subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', {child!r}]); "
+    stage = "import os, subprocess, sys, time; "
+    stage += f"c = subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session={own_session}); "
     stage += f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{c.pid}} '); time.sleep(60)"
     code = f"import pathlib; from train.stage_process import *; run_stage({script(stage)!r}, "
     code += f"pathlib.Path({str(tmp_path)!r}), 'round-01/dpo')"
@@ -250,6 +300,16 @@ def test_what_a_killed_loop_left_running_is_ended_with_all_that_it_started(tmp_p
     assert end_leftover(tmp_path) == "round-01/dpo"
     assert not any(map(_runs, left))
     assert end_leftover(tmp_path) is None
+
+
+def test_a_stranger_with_the_number_of_a_stage_is_left_alone(tmp_path: Path) -> None:
+    stranger = subprocess.Popen(script("import time; time.sleep(60)"), start_new_session=True)
+    left = {"mark": "of a stage before the reboot", "session": stranger.pid, "stage": "round-01/dpo"}
+    (tmp_path / "running.json").write_text(json.dumps(left))
+    assert end_leftover(tmp_path) is None
+    assert _runs(stranger.pid)
+    stranger.kill()
+    stranger.wait()
 
 
 def _runs(pid: int) -> bool:

@@ -327,6 +327,18 @@ def test_a_reference_solution_that_does_not_pass_is_left_out_and_told(tmp_path: 
     )
 
 
+def test_reference_solutions_that_were_judged_before_a_kill_are_not_judged_again(
+    tmp_path: Path, tokenizer: Any, sandbox: Sandbox
+):
+    first, second = make_problems("train", 2, 0, SMALL_WORLD)
+    (tmp_path / "out").mkdir()
+    found = json.dumps({"task_id": first.task_id, "outcome": "timeout"})
+    (tmp_path / "out" / "references.jsonl").write_text(found + '\n{"task_id": "tor')
+    examples = reference_examples(tmp_path, [first, second], tokenizer, sandbox, prompt_style="completion")
+    assert outcomes(tmp_path) == {first.task_id: "timeout", second.task_id: "passed"}
+    assert [task_id for task_id, _ in bodies(examples, tokenizer)] == [second.task_id]
+
+
 def test_problems_of_which_no_reference_solution_is_left_are_refused(tmp_path: Path, tokenizer: Any):
     without = replace(few_shot.HEADS[0], reference_solution="")
     with pytest.raises(DataError, match=r"no reference solution to train on .*1 no reference solution"):
