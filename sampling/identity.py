@@ -24,6 +24,8 @@ LOGPROB_TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.15}
 CARRIED = 1.5
 """How much of the gap of two bases a policy on them may have: an adapter carries the error of a quantised base on."""
 
+_MIXED = {"bf16": "bfloat16", "fp16": "float16"}
+
 _TEXTS = (
     'def solve(xs):\n    """Keep the even numbers."""\n    return [x for x in xs if x % 2 == 0]\n',
     "import math\n\n\ndef area(radius: float) -> float:\n    return math.pi * radius**2\n",
@@ -61,12 +63,15 @@ def _hash(place: int) -> int:
     return int.from_bytes(hashlib.blake2b(str(place).encode(), digest_size=8).digest(), "big")
 
 
-def record_policy(model: Any, tokenizer: Any) -> PolicyRecord:
-    """What `model` says of the fixed sequences; where its weights are sharded, every process must call this."""
+def record_policy(model: Any, tokenizer: Any, mixed_precision: str = "no") -> PolicyRecord:
+    """What `model` says of the fixed sequences; where its weights are sharded, every process must call this.
+    `mixed_precision`: what accelerate has it compute in (no, bf16, fp16), whatever the precision of its weights."""
     sequences, bits = fixed_sequences(tokenizer), quantised_bits(model)
     logprobs = _logprobs(model, sequences)
     if bits is None:
-        return PolicyRecord(str(model.dtype).removeprefix("torch."), sequences, logprobs)
+        stored = str(model.dtype).removeprefix("torch.")
+        dtype = max(stored, _MIXED.get(mixed_precision, stored), key=tolerance_for)
+        return PolicyRecord(dtype, sequences, logprobs)
     with model.disable_adapter():
         return PolicyRecord(f"{bits} bits", sequences, logprobs, _logprobs(model, sequences))
 

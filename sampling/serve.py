@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine alone")
     parser.add_argument("--port", type=int, default=8000, help="default 8000")
     parser.add_argument("--max_lora_rank", type=int, default=64, help="highest rank of an adapter (default 64)")
+    parser.add_argument(
+        "--max_loras", type=int, default=1, help="adapters at once (default 1; async GRPO: max_staleness + 2)"
+    )
     parser.add_argument("--max_model_length", type=int, default=2048, help="prompt plus completion (default 2048)")
     parser.add_argument("--tensor_parallel_size", type=int, default=1, help="GPUs that share the model (default 1)")
     parser.add_argument("--gpu_memory_utilization", type=float, default=0.9, help="share of the GPU's memory")
@@ -64,7 +67,8 @@ def server_command(args: argparse.Namespace, *, on_gpu: bool) -> ServerCommand:
     arguments += ["--served-model-name", args.model, "--host", args.host, "--port", str(args.port)]
     arguments += ["--max-model-len", str(length_for(args.model, args.max_model_length)), "--seed", "0"]
     arguments += ["--enable-lora", "--max-lora-rank", str(lora_rank(args.max_lora_rank))]
-    arguments += ["--max-loras", "1", "--max-cpu-loras", "2", "--logprobs-mode", "processed_logprobs"]
+    arguments += ["--max-loras", str(args.max_loras), "--max-cpu-loras", str(args.max_loras + 1)]
+    arguments += ["--logprobs-mode", "processed_logprobs"]
     arguments += ["--generation-config", "vllm", "--disable-uvicorn-access-log"]
     # loads adapters, and resets the prefix cache after it
     environment = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_SERVER_DEV_MODE": "1"}

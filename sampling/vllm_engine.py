@@ -20,6 +20,7 @@ from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import BaseScores, LoadedPolicy
+from sampling.vllm_core import EXTENSION, naming_its_end, watch
 from sampling.vllm_settings import CPU_ENVIRONMENT, HOW_TO_GET_VLLM, OR_MERGED, length_for, lora_rank, require_servable
 
 
@@ -41,6 +42,7 @@ class VllmEngine:
         self._flying: dict[str, int] = {}  # requests that vLLM has, with the id of their adapter; 0 is none
         self._base_scores = BaseScores(lambda sequences: self._score(sequences, None))
         self._calls = 0
+        self._is_dead = False
         self._outboxes: dict[str, deque[Any]] = {}
         self._llm: Any = _start(
             model=model,
@@ -48,6 +50,8 @@ class VllmEngine:
             **_lora_options(self._max_lora_rank, settings.sync),
             gpu_memory_utilization=settings.gpu_memory_utilization,
         )
+        self.core_processes = watch(self._llm.llm_engine)
+        """Where vLLM's core runs, if not in this process."""
         self._room = 2 * self._llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self.tokenizer = self._llm.get_tokenizer()
 
@@ -74,7 +78,8 @@ class VllmEngine:
         policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
         self._versions.add(version)  # whatever comes of it: vLLM may keep something under this id
         try:
-            loaded = self._require_engine().add_lora(policy)
+            with naming_its_end():
+                loaded = self._require_engine().add_lora(policy)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"vLLM can't serve the adapter {path}: {error}; {OR_MERGED}") from error
         if not loaded:
@@ -96,7 +101,8 @@ class VllmEngine:
         if self._flying:
             raise EngineError("completions are in flight: finish or close `generate` before weights are loaded")
         try:
-            engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
+            with naming_its_end():
+                engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
         except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
             raise EngineError(f"vLLM does not take the weights in {directory}: {error}") from error
         self._base_scores.forget()
@@ -143,13 +149,18 @@ class VllmEngine:
             yield call, self._outboxes[call]
         finally:
             left = [name for name in self._flying if name.partition("-")[0] == call]
-            if left and self._llm is not None:
+            if left and self._llm is not None and not self._is_dead:
                 self._require_engine().abort_request(left)
                 self._landed(left)
             del self._outboxes[call]
 
     def _step(self) -> None:
-        outputs = self._require_engine().step()
+        try:
+            with naming_its_end():
+                outputs = self._require_engine().step()
+        except EngineError:
+            self._is_dead = True
+            raise
         for output in outputs:
             self._outboxes[output.request_id.partition("-")[0]].append(output)
         self._landed([output.request_id for output in outputs])
@@ -179,6 +190,11 @@ class VllmEngine:
         self._flying[name] = adapter_id
 
     def _completion(self, sent: _Sent, output: Any, params: SamplingParams) -> Completion:
+        if output.finish_reason not in ("stop", "length"):
+            raise EngineError(
+                f"vLLM broke off a completion of task {sent.request.task_id}: its finish reason is "
+                f"{output.finish_reason!r}, and what it wrote is no answer"
+            )
         ids = tuple(output.token_ids)
         return Completion(
             task_id=sent.request.task_id,
@@ -249,6 +265,8 @@ def _start(**options: Any) -> Any:
         )
     if not torch.cuda.is_available():
         _settle_on_cpu(options)
+    if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") != "0":
+        options["worker_extension_cls"] = EXTENSION
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     try:
         import vllm
@@ -264,7 +282,7 @@ def _settle_on_cpu(options: dict[str, Any]) -> None:
     for name, value in CPU_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # a child process would import torch once more: three times the start-up time
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     options |= {"dtype": "float32", "enforce_eager": True, "distributed_executor_backend": "uni"}
     # after a part of a prompt vLLM rewinds the sample's noise, which generators on a CPU can't do: prompts stay whole
     options["enable_chunked_prefill"] = False

@@ -40,11 +40,16 @@ class PolicyArguments:
     alarms: bool = option(True, "warn when the run goes wrong: entropy, KL, compile errors … (docs/metrics.md)")
 
 
+_SHARE = 0.4
+_SHARE_HELP = "vllm only: share of the GPU's memory that it takes beside the training"
+
+
 @dataclass
 class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
     """What the policy is asked while it is trained, and by what means. The `transformers` engine is the trainer's own
     model."""
 
+    engine_gpu_memory_utilization: float = option(_SHARE, _SHARE_HELP)
     quiz_steps: int = option(0, "a quiz at the start, every so many optimizer steps and at the end; 0: none")
     quiz_delay: int = option(
         1, "a quiz after g steps counts from step g + quiz_delay on (from 0); data loader workers need more than 1"
@@ -165,6 +170,7 @@ class GrpoArguments(PolicyArguments, RewardArguments, ProblemArguments, EngineAr
         "transformers, vllm or vllm-server; trl: TRL generates, by its own fields use_vllm, vllm_mode and so on",
         choices=["transformers", "vllm", "vllm-server", "trl"],
     )
+    engine_gpu_memory_utilization: float = option(_SHARE, _SHARE_HELP)
     prompt_sampling: str = option(
         "notebook",
         "which problems get a group: notebook (by the errors and the chance of a mixed group) or uniform",

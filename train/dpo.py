@@ -23,6 +23,7 @@ from rlcode.config import parse_config
 from rlcode.run_directory import open_for_training
 from train.arguments import PairArguments, PolicyArguments
 from train.launcher import end_with_launcher
+from train.one_gpu import take_one_gpu
 from train.precision import with_precision
 
 
@@ -34,6 +35,7 @@ def _trl_configs() -> Sequence[type]:
 
 def main(argv: list[str]) -> int:
     end_with_launcher()
+    take_one_gpu()
     pair_args, policy_args, model_args, training_args = parse_config(
         [PairArguments, PolicyArguments], with_precision(argv), prog="train/dpo.py", others=_trl_configs
     )

@@ -159,7 +159,8 @@ def _grpo(trial: Trial) -> None:
     groups = training.generation_batch_size // training.num_generations
     problems = longest(training_problems_from(own), own, trial, groups)
     args = replace(own, group_filter=False, notebook=None)
-    train_grpo(args, trial.model_args, training, problems, engine=trial.engine(), **trial.watched())
+    engine = None if own.engine == "trl" else trial.engine()
+    train_grpo(args, trial.model_args, training, problems, engine=engine, **trial.watched())
 
 
 _RUNS: dict[str, Callable[[Trial], None]] = {"dpo": _dpo, "sft": _sft, "grpo": _grpo}

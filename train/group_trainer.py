@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampling.transformers_engine import TransformersEngine
 from train.grpo_trainer import GrpoTrainer
 from train.policy_rollouts import PolicyRollouts
 
@@ -18,6 +19,12 @@ class GroupTrainer(GrpoTrainer):
     def __init__(self, *, rollouts: PolicyRollouts, **kwargs: Any) -> None:
         self._rollouts = rollouts
         super().__init__(rollout_func=rollouts, stopwatch=rollouts.stopwatch, **kwargs)
+        # so TRL corrects for what an engine computes otherwise than the trainer (`vllm_importance_sampling_…`)
+        self.use_vllm = not isinstance(rollouts.engine, TransformersEngine)
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        self._last_loaded_step = self.state.global_step  # else TRL would bring the policy to an engine of its own
+        return super()._generate(prompts)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().training_step(*args, **kwargs)

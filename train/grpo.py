@@ -23,6 +23,7 @@ from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import GrpoArguments
 from train.launcher import end_with_launcher
+from train.one_gpu import take_one_gpu
 from train.precision import with_precision
 
 
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> int:
     from rlcode.data.registry import training_problems_from
 
     end_with_launcher()
+    take_one_gpu()
     args, model_args, training_args = parse_config(
         [GrpoArguments], with_precision(argv), prog="train/grpo.py", others=_trl_configs
     )

@@ -185,6 +185,9 @@ def _generates(fields: Fields) -> bool:
 
 
 def _engine_of(fields: Fields) -> Engine | None:
+    if fields.method == "grpo" and fields.use_vllm and fields.vllm_mode == "colocate":  # TRL's own
+        length = fields.vllm_max_model_length or fields.engine_max_model_length
+        return Engine(fields.vllm_gpu_memory_utilization, length)
     if not _generates(fields) or fields.engine != "vllm":
         return None
     return Engine(fields.engine_gpu_memory_utilization, fields.engine_max_model_length)

@@ -16,13 +16,14 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig, get_quantization_config
 
 from rlcode.errors import ConfigError, DataError, InputError
 from rlcode.run_directory import flush_to_disk
 from rlcode.types import to_json
 from sampling.adapters import check_adapter, check_checkpoint, write_adapter_metadata
-from sampling.identity import PolicyRecord, record_policy
+from sampling.identity import PolicyRecord, quantised_bits, record_policy
 
 ADAPTER_NAME = "default"
 FOLDERS = {False: "adapter", True: "model"}
@@ -76,13 +77,17 @@ def load_policy(model_args: ModelConfig, adapter: str | None, seed: int, *, full
     if adapter is not None:
         check_adapter(Path(adapter), str(model_args.model_name_or_path))
     base = _load_base(model_args)
+    # ZeRO-3 gathers weights together and computes in the precision of the first that is trained: all have the base's
+    in_32_bits = quantised_bits(base) is not None or not is_deepspeed_zero3_enabled()
     if adapter is not None:
         try:
-            return PeftModel.from_pretrained(base, adapter, adapter_name=ADAPTER_NAME, is_trainable=True)
+            return PeftModel.from_pretrained(
+                base, adapter, adapter_name=ADAPTER_NAME, is_trainable=True, autocast_adapter_dtype=in_32_bits
+            )
         except (ValueError, RuntimeError) as error:
             raise InputError(f"adapter {adapter} can't be put on {model_args.model_name_or_path}: {error}") from error
     set_seed(seed)
-    return get_peft_model(base, _lora_config(model_args), adapter_name=ADAPTER_NAME)
+    return get_peft_model(base, _lora_config(model_args), adapter_name=ADAPTER_NAME, autocast_adapter_dtype=in_32_bits)
 
 
 def _require_model(model_args: ModelConfig) -> None:
@@ -149,7 +154,7 @@ def save_policy(trainer: Any, path: Path, base_model: str, version: int, writes:
     if _is_split(accelerator):
         state = gather_adapter(model) if is_adapter else accelerator.get_state_dict(trainer.model_wrapped)
     # sharded weights are gathered by a forward pass that all processes make
-    record = record_policy(model, trainer.processing_class)
+    record = record_policy(model, trainer.processing_class, accelerator.mixed_precision)
     if accelerator.is_main_process if writes is None else writes:
         if is_adapter:
             save_adapter(model, path, base_model, version, record, state)

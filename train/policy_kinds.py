@@ -41,6 +41,11 @@ def _complaints(
     if policy_args.full_finetuning:
         yield from _against_full(model_args, training_args)
     yield from _against_options(model_args)
+    if engine is not None and engine.engine == "transformers" and _is_fsdp():
+        yield (
+            "under FSDP the trainer's model can't write completions: every pass gathers weights of all processes, and "
+            "each of them writes another number of tokens; use engine: vllm, or ZeRO (configs/accelerate/zero3.yaml)"
+        )
     if engine is not None and (policy_args.full_finetuning or model_args.use_dora):
         kind = "full fine-tuning" if policy_args.full_finetuning else "use_dora"
         yield from _against_engine(kind, engine)
@@ -95,7 +100,11 @@ def _against_engine(kind: str, engine: EngineArguments) -> Iterator[str]:
 
 def _splits_weights(training_args: Any) -> bool:
     plugin = getattr(training_args, "deepspeed_plugin", None)
-    return (plugin is not None and plugin.zero_stage == 3) or os.environ.get("ACCELERATE_USE_FSDP") == "true"
+    return (plugin is not None and plugin.zero_stage == 3) or _is_fsdp()
+
+
+def _is_fsdp() -> bool:
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 class KeepsAdapter:

@@ -24,6 +24,7 @@ from rlcode.config import parse_config
 from rlcode.run_directory import open_for_training
 from train.arguments import PolicyArguments, SftArguments
 from train.launcher import end_with_launcher
+from train.one_gpu import take_one_gpu
 from train.precision import with_precision
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def _trl_configs() -> Sequence[type]:
 
 def main(argv: list[str]) -> int:
     end_with_launcher()
+    take_one_gpu()
     sft_args, policy_args, model_args, training_args = parse_config(
         [SftArguments, PolicyArguments], with_precision(argv), prog="train/sft.py", others=_trl_configs
     )

@@ -38,8 +38,15 @@ def check_generation(args: GrpoArguments, training_args: Any) -> None:
     """Make sure that the fields are those of whoever generates.
 
     Raises:
-        ConfigError: `use_vllm` without `--engine trl`, or with it a field that would have no effect.
+        ConfigError: `use_vllm` without `--engine trl`, with it a field that would have no effect, or a loss that does
+            not go with the correction for vLLM.
     """
+    corrects = training_args.vllm_importance_sampling_correction and args.engine in ("vllm", "vllm-server")
+    mode = training_args.vllm_importance_sampling_mode
+    if corrects and training_args.loss_type == "vespo" and not mode.startswith("token_"):
+        raise ConfigError(
+            f"the loss vespo needs vllm_importance_sampling_mode token_truncate or token_mask, not {mode}"
+        )
     if args.engine != "trl":
         if training_args.use_vllm:
             raise ConfigError(

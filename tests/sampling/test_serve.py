@@ -29,6 +29,11 @@ def test_a_gpu_gets_its_precision_memory_and_neighbours(random_model: Path):
     assert "--dtype auto --gpu-memory-utilization 0.5 --tensor-parallel-size 2" in line
 
 
+def test_a_server_of_asynchronous_training_holds_several_adapters(random_model: Path):
+    assert "--max-loras 1 --max-cpu-loras 2" in command(random_model, on_gpu=True)[0]
+    assert "--max-loras 5 --max-cpu-loras 6" in command(random_model, "--max_loras", "5", on_gpu=True)[0]
+
+
 def test_a_cpu_computes_in_float32(random_model: Path):
     line, environment = command(random_model, on_gpu=False)
     assert "--dtype float32 --enforce-eager" in line

@@ -77,6 +77,14 @@ def test_a_dry_run_of_sft_needs_no_programs(tmp_path: Path, random_model: Path, 
     assert {"load", "update", "checkpoint"} <= parts_in(capsys.readouterr().out).keys()
 
 
+def test_a_dry_run_lets_trl_generate_where_the_run_does(tmp_path: Path, random_model: Path, problems: Path, capsys):
+    words = ["--model_name_or_path", str(random_model), "--output_dir", str(tmp_path / "run"), *COMMON]
+    words += ["--benchmark_file", str(problems), "--prompt_style", "completion", "--num_generations", "4"]
+    words += ["--per_device_train_batch_size", "8", "--max_completion_length", "12", "--engine", "trl"]
+    assert run_main(grpo.main, words) == 0
+    assert {"load", "update", "checkpoint"} <= parts_in(capsys.readouterr().out).keys()
+
+
 def test_a_dry_run_of_grpo_writes_completions_to_the_last_token_on_the_longest_prompts(
     tmp_path: Path, random_model: Path, problems: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ):

@@ -3,6 +3,7 @@ process draws, and end where it ends."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from train.checkpoints import WHOLE
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = Path(sys.executable).with_name("accelerate")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
+RATIO = "sampling/importance_sampling_ratio/mean"
 STEPS, GROUPS, GENERATIONS = 4, 4, 8
 PAIRS = [("transformers", "zero1"), ("transformers", "zero3"), ("vllm", "zero2")]
 if ALL_TESTS:
@@ -86,6 +88,14 @@ def test_a_killed_run_of_two_processes_draws_what_one_undisturbed_process_does(
     asked = [[sample[:4] for sample in drawn(one)] for one in (whole, tmp_path / "killed")]
     assert asked[0] == asked[1]
     assert {version for version, *_ in asked[0]} == set(range(1, STEPS + 1))
+    checkpoint = tmp_path / "killed" / f"checkpoint-{STEPS}"
+    log = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    ratios = [line[RATIO] for line in log if RATIO in line]
+    if engine == "vllm":  # other kernels, whose roundings are corrected for
+        assert len(ratios) == STEPS
+        assert all(0 < abs(ratio - 1) < 1e-3 for ratio in ratios)
+    else:
+        assert not ratios
     if engine == "transformers":  # deterministic, so the samples are the same and so is what is learnt
         assert drawn(whole) == drawn(tmp_path / "killed")
         one, two = weights(whole), weights(tmp_path / "killed")

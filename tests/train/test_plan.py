@@ -78,6 +78,13 @@ def test_two_copies_of_32b_do_not_fit_on_one_gpu(tmp_path: Path):
     assert any("vllm-server" in way for way in done["what_fits"])
 
 
+def test_the_share_of_trls_own_vllm_is_counted(tmp_path: Path):
+    options = ("--engine", "trl", "--use_vllm", "true", "--vllm_mode")
+    alone = plan(tmp_path, "grpo.yaml", *options, "server")
+    beside = plan(tmp_path, "grpo.yaml", *options, "colocate", "--vllm_gpu_memory_utilization", 0.5)
+    assert beside["device"] > alone["device"]
+
+
 def zero(name: str) -> tuple[str, Path]:
     return "--accelerate_config", ACCELERATE / f"{name}.yaml"
 

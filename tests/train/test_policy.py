@@ -76,6 +76,23 @@ def test_a_missing_model_is_asked_for():
         load_policy(config(Path("/no/such")), None, 0)
 
 
+def test_under_zero_3_an_adapter_has_the_precision_of_its_base(
+    random_model: Path, random_adapter: Path, monkeypatch: pytest.MonkeyPatch
+):
+    args = ModelConfig(model_name_or_path=str(random_model), lora_r=4, dtype="bfloat16")
+    for split, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr("train.policy.is_deepspeed_zero3_enabled", lambda split=split: split)
+        for adapter in (None, str(random_adapter)):
+            weights = load_policy(args, adapter, 0).named_parameters()
+            assert {weight.dtype for name, weight in weights if "lora_" in name} == {dtype}
+
+
+def test_a_record_says_the_coarsest_precision_that_its_values_were_computed_in(random_model: Path):
+    tokenizer, policy = load_tokenizer(config(random_model)), load_policy(config(random_model), None, 0)
+    said = [record_policy(policy, tokenizer, mixed).dtype for mixed in ("no", "bf16", "fp16")]
+    assert said == ["float32", "bfloat16", "float16"]
+
+
 def test_the_record_of_a_policy_knows_no_dropout_and_leaves_the_model_in_training(random_model: Path):
     tokenizer = load_tokenizer(config(random_model))
     policy = load_policy(ModelConfig(model_name_or_path=str(random_model), lora_r=4, lora_dropout=0.5), None, 0)

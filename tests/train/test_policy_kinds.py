@@ -319,6 +319,14 @@ def test_what_does_not_go_together_is_refused(policy: dict, model: dict, trainin
         check_kind(PolicyArguments(**policy), ModelConfig("base", **model), training, engine)
 
 
+def test_under_fsdp_the_trainers_own_model_writes_no_completions(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match="use engine: vllm, or ZeRO"):
+        check_kind(PolicyArguments(), ModelConfig("base"), ALONE, EngineArguments())
+    for engine in (VLLM, SERVER, None):
+        check_kind(PolicyArguments(), ModelConfig("base"), ALONE, engine)
+
+
 def test_dora_and_full_finetuning_go_with_merged_weights_and_the_trainers_own_model():
     for engine in (EngineArguments(), EngineArguments(engine="vllm", engine_sync="merged"), None):
         check_kind(PolicyArguments(), ModelConfig("base", use_dora=True), ALONE, engine)

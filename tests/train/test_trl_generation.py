@@ -69,6 +69,7 @@ def test_trl_generates_and_our_reward_judges(tmp_path: Path, quickstart_run: Pat
     [
         ({"engine": "trl", "held_back_tests": 0.5}, {}, "no effect: held_back_tests"),
         ({"engine": "trl", "max_refills": 1, "engine_batch_size": 8}, {}, "no effect: max_refills, engine_batch_size"),
+        ({"engine": "vllm"}, {"loss_type": "vespo"}, "needs vllm_importance_sampling_mode token_truncate"),
         ({"engine": "transformers"}, {"use_vllm": True}, "use_vllm has TRL generate.*--engine trl"),
     ],
 )
