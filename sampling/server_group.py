@@ -128,6 +128,7 @@ def _description(model: str, settings: EngineSettings, port: int, log: Path, gpu
         host="127.0.0.1",
         port=port,
         max_lora_rank=settings.max_lora_rank,
+        max_loras=1,
         max_model_length=settings.max_model_length,
         tensor_parallel_size=1,
         gpu_memory_utilization=settings.gpu_memory_utilization,

@@ -93,7 +93,7 @@ def test_a_killed_run_of_two_processes_draws_what_one_undisturbed_process_does(
     ratios = [line[RATIO] for line in log if RATIO in line]
     if engine == "vllm":  # other kernels, whose roundings are corrected for
         assert len(ratios) == STEPS
-        assert all(0 < abs(ratio - 1) < 1e-3 for ratio in ratios)
+        assert all(abs(ratio - 1) < 1e-3 for ratio in ratios)
     else:
         assert not ratios
     if engine == "transformers":  # deterministic, so the samples are the same and so is what is learnt
