@@ -71,6 +71,8 @@ def flush_to_disk(folder: Path) -> None:
     """Have all files below `folder`, whoever wrote them, on the disk and not only in memory, where a power cut finds
     them."""
     for path in (*folder.rglob("*"), folder):
+        if path.is_symlink():
+            continue
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

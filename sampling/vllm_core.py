@@ -17,6 +17,11 @@ from typing import Any
 
 from rlcode.errors import EngineError
 
+
+class CoreEndedError(EngineError):
+    """vLLM's core has ended, and its engine is of no more use."""
+
+
 EXTENSION = "sampling.vllm_core.EndsWithParent"
 _LOOK_S = 1.0
 
@@ -46,14 +51,14 @@ def watch(engine: Any) -> list[int]:
 def naming_its_end() -> Iterator[None]:
     """
     Raises:
-        EngineError: the core has ended.
+        CoreEndedError: the core has.
     """
     from vllm.v1.engine.exceptions import EngineDeadError
 
     try:
         yield
     except EngineDeadError as error:
-        raise EngineError(
+        raise CoreEndedError(
             "vLLM's process has ended; what it said is above (killed without a word: the machine's memory ran out)"
         ) from error
 

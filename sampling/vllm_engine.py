@@ -20,7 +20,7 @@ from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import BaseScores, LoadedPolicy
-from sampling.vllm_core import EXTENSION, naming_its_end, watch
+from sampling.vllm_core import EXTENSION, CoreEndedError, naming_its_end, watch
 from sampling.vllm_settings import CPU_ENVIRONMENT, HOW_TO_GET_VLLM, OR_MERGED, length_for, lora_rank, require_servable
 
 
@@ -78,8 +78,8 @@ class VllmEngine:
         policy = LoRARequest(f"policy-v{version}", version, str(path.resolve()))
         self._versions.add(version)  # whatever comes of it: vLLM may keep something under this id
         try:
-            with naming_its_end():
-                loaded = self._require_engine().add_lora(policy)
+            with self._core() as engine:
+                loaded = engine.add_lora(policy)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"vLLM can't serve the adapter {path}: {error}; {OR_MERGED}") from error
         if not loaded:
@@ -97,16 +97,15 @@ class VllmEngine:
         Raises:
             EngineError: completions are in flight, or vLLM does not take the weights.
         """
-        engine = self._require_engine()
         if self._flying:
             raise EngineError("completions are in flight: finish or close `generate` before weights are loaded")
         try:
-            with naming_its_end():
+            with self._core() as engine:
                 engine.collective_rpc("reload_weights", kwargs={"weights_path": directory})
         except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
             raise EngineError(f"vLLM does not take the weights in {directory}: {error}") from error
         self._base_scores.forget()
-        engine.reset_prefix_cache()
+        self._require_engine().reset_prefix_cache()
 
     @property
     def dtype(self) -> str:
@@ -114,6 +113,8 @@ class VllmEngine:
 
     def _unload_unused(self) -> None:
         """Drop the adapters that are neither in force nor in use, and the prefix cache with them."""
+        if self._is_dead:
+            return
         engine = self._require_engine()
         for adapter_id in set(engine.list_loras()) - self._kept - set(self._flying.values()):
             engine.remove_lora(adapter_id)
@@ -155,12 +156,8 @@ class VllmEngine:
             del self._outboxes[call]
 
     def _step(self) -> None:
-        try:
-            with naming_its_end():
-                outputs = self._require_engine().step()
-        except EngineError:
-            self._is_dead = True
-            raise
+        with self._core() as engine:
+            outputs = engine.step()
         for output in outputs:
             self._outboxes[output.request_id.partition("-")[0]].append(output)
         self._landed([output.request_id for output in outputs])
@@ -221,6 +218,16 @@ class VllmEngine:
                 self._step()
         scores = {output.request_id: list(output.prompt_logprobs.logprobs) for output in outbox}
         return [scores[name] for name in names]
+
+    @contextmanager
+    def _core(self) -> Iterator[Any]:
+        """vLLM's engine, for what waits for an answer of its core."""
+        try:
+            with naming_its_end():
+                yield self._require_engine()
+        except CoreEndedError:
+            self._is_dead = True
+            raise
 
     def _require_engine(self) -> Any:
         if self._llm is None:

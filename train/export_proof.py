@@ -20,7 +20,6 @@ from sampling.decoding import sequence_logprobs
 from sampling.engine import Engine, GenerationRequest, SamplingParams
 from sampling.identity import LoadedPolicy, mean_gap, tolerance_for
 from sampling.transformers_engine import TransformersEngine
-from train.stopwatch import Stopwatch
 
 PROMPTS = (
     'def solve(xs):\n    """Keep the even numbers, then return the sum."""\n',
@@ -164,20 +163,14 @@ def _logits(model: Any, token_ids: Sequence[int]) -> torch.Tensor:
     return logits
 
 
-def merge_and_watch(policy: Any, watch: Stopwatch) -> tuple[Any, list[Change]]:
-    """Merge the adapter of a PEFT model into its base, and tell where each target matrix changed most."""
-    import warnings
-
+def changes_by_merging(policy: Any) -> list[Change]:
+    """Merge the adapter of a PEFT model into its base, and tell where each target matrix changes most."""
     changes = []
     for name, layer in lora_layers(policy):
-        with watch.measure("proof"):
-            before = _weight(layer).detach().clone()
-        layer.merge()  # NaN and infinity are found in the logits
-        with watch.measure("proof"):
-            changes.append(_largest_change(name, before, _weight(layer).detach()))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="All adapters are already merged")
-        return policy.merge_and_unload(), changes
+        before = _weight(layer).detach().clone()
+        layer.merge()
+        changes.append(_largest_change(name, before, _weight(layer).detach()))
+    return changes
 
 
 def _largest_change(name: str, before: torch.Tensor, after: torch.Tensor) -> Change:

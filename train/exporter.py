@@ -108,12 +108,11 @@ class _Export:
         self._dtype = str(policy.dtype).removeprefix("torch.")
         with self._watch.measure("proof"):
             _check_finite(policy, self._options.adapter)
-            reference = export_proof.ask_reference(policy, self._tokenizer, self._base, self._exported)
-        changes = self._write(policy)
+        self._write(policy)
         with self._watch.measure("proof"):
-            del policy  # the proof needs the room
+            del policy  # nothing of what was written is held against itself, and the proof needs the room
             gc.collect()
-            found = self._hold_against(reference, changes)
+            found = self._hold_against(*self._ask_policy())
         seconds = self._watch.lap()
         return replace(found, seconds={"merge": seconds[REST], "proof": seconds["proof"]})
 
@@ -122,17 +121,23 @@ class _Export:
         adapter = self._options.adapter
         return LoadedPolicy(adapter_version(adapter), adapter, "the export", self._dtype)
 
-    def _write(self, policy: Any) -> list[export_proof.Change]:
+    def _write(self, policy: Any) -> None:
         if self._options.adapter_only:
-            with self._watch.measure("proof"):
-                _, changes = export_proof.merge_and_watch(policy, self._watch)
             _copy_adapter(self._options.adapter, self._part)
         else:
             require_room(self._part, sum(weight.nbytes for weight in policy.get_base_model().parameters()))
-            merged, changes = export_proof.merge_and_watch(policy, self._watch)
+            merged = policy.merge_and_unload()  # NaN and infinity are found in the logits
             merged.save_pretrained(self._part, max_shard_size=self._options.max_shard_size)
         self._tokenizer.save_pretrained(self._part)
-        return changes
+
+    def _ask_policy(self) -> tuple[Reference, list[export_proof.Change]]:
+        """What base + adapter, loaded once more, say, and what merging changes in each target matrix."""
+        policy = load_policy(self._base, self._options)
+        reference = export_proof.ask_reference(policy, self._tokenizer, self._base, self._exported)
+        changes = export_proof.changes_by_merging(policy)
+        del policy
+        gc.collect()
+        return reference, changes
 
     def _hold_against(self, reference: Reference, changes: list[export_proof.Change]) -> Proof:
         adapter = self._options.adapter
