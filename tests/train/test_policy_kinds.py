@@ -269,6 +269,7 @@ def test_grpo_brings_every_new_policy_to_the_engine(tmp_path: Path, random_model
     tests = (TestCase(TestKind.ASSERTS, code="assert solve(0) == 1"),)
     problems = [Problem(f"p{n}", "def solve(n):\n", tests, "solve") for n in range(4)]
     sizes = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 16, "beta": 0.04}
+    sizes["vllm_importance_sampling_correction"] = False  # the policy would hardly write what a script says
     args = GrpoArguments(
         engine="vllm", engine_sync="merged", prompt_style="completion", full_finetuning=kind == "full", sandbox="local"
     )
