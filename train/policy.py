@@ -141,11 +141,14 @@ def _lora_config(model_args: ModelConfig) -> LoraConfig:
     )
 
 
-def save_policy(trainer: Any, path: Path, base_model: str, version: int, writes: bool | None = None) -> None:
+def save_policy(
+    trainer: Any, path: Path, base_model: str, version: int, writes: bool | None = None, *, lasts: bool = True
+) -> None:
     """Write the policy in training to `path`, with the base it belongs to and what it says of fixed sequences: its
     adapter, or a whole checkpoint with its tokenizer.
 
-    Every process must call this; those write that say so (None: the first one does).
+    Every process must call this; those write that say so (None: the first one does). `lasts`: it is to be there after a
+    power cut too, which takes the time that the disk does.
     """
     accelerator = trainer.accelerator
     model = accelerator.unwrap_model(trainer.model)
@@ -157,9 +160,9 @@ def save_policy(trainer: Any, path: Path, base_model: str, version: int, writes:
     record = record_policy(model, trainer.processing_class, accelerator.mixed_precision)
     if accelerator.is_main_process if writes is None else writes:
         if is_adapter:
-            save_adapter(model, path, base_model, version, record, state)
+            save_adapter(model, path, base_model, version, record, state, lasts=lasts)
         else:
-            _save_weights(model, trainer.processing_class, path, base_model, version, record, state)
+            _save_weights(model, trainer.processing_class, path, base_model, version, record, state, lasts=lasts)
     accelerator.wait_for_everyone()
 
 
@@ -190,31 +193,47 @@ def leave_together(trainer: Any) -> None:
 
 
 def save_adapter(
-    model: PeftModel, path: Path, base_model: str, version: int, record: PolicyRecord, state: Any = None
+    model: PeftModel,
+    path: Path,
+    base_model: str,
+    version: int,
+    record: PolicyRecord,
+    state: Any = None,
+    *,
+    lasts: bool = True,
 ) -> None:
     """Write the adapter of `model` to `path`, whole or not at all, with the `record` of what the policy says; `state`
-    replaces the model's own weights where they are sharded."""
-    with _whole_or_not_at_all(path) as part:
+    replaces the model's own weights where they are sharded. `lasts`: see `save_policy`."""
+    with _whole_or_not_at_all(path, lasts) as part:
         model.save_pretrained(str(part), selected_adapters=[ADAPTER_NAME], state_dict=state)
         write_adapter_metadata(part, base_model, version, to_json(record))
 
 
 def _save_weights(
-    model: Any, tokenizer: Any, path: Path, base_model: str, version: int, record: PolicyRecord, state: Any
+    model: Any,
+    tokenizer: Any,
+    path: Path,
+    base_model: str,
+    version: int,
+    record: PolicyRecord,
+    state: Any,
+    *,
+    lasts: bool,
 ) -> None:
-    with _whole_or_not_at_all(path) as part:
+    with _whole_or_not_at_all(path, lasts) as part:
         model.save_pretrained(str(part), state_dict=state)
         tokenizer.save_pretrained(str(part))
         write_adapter_metadata(part, base_model, version, to_json(record))
 
 
 @contextmanager
-def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
+def _whole_or_not_at_all(path: Path, lasts: bool) -> Iterator[Path]:
     """A directory to write to, which takes the place of `path` when all is there."""
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     yield part
-    flush_to_disk(part)
+    if lasts:
+        flush_to_disk(part)
     if path.exists():
         shutil.rmtree(path)
     os.replace(part, path)

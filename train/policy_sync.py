@@ -112,7 +112,7 @@ def send_policy(engine: Engine | None, trainer: Any, adapters: Path, base_model:
     loads = engine is not None and _loads_for_others(engine)
     offers = gather_object([adapters / f"v{version}" if loads else None])
     loader = max(rank for rank in range(PartialState().process_index + 1) if offers[rank])
-    save_policy(trainer, offers[loader], base_model, version, writes=loads)
+    save_policy(trainer, offers[loader], base_model, version, writes=loads, lasts=False)
     gap = engine.load_adapter(version, offers[loader]) if engine is not None and loads else None
     gap = gather_object([gap])[loader]  # from here on all engines have it
     if isinstance(engine, VllmServerEngine) and not loads:

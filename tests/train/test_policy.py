@@ -42,6 +42,19 @@ def test_a_saved_adapter_comes_back_as_the_same_policy(tmp_path: Path, random_mo
     assert torch.equal(logits(load_policy(config(random_model), str(tmp_path / "saved"), 0)), logits(policy))
 
 
+def test_what_is_saved_to_last_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, random_model: Path, random_adapter: Path, monkeypatch: pytest.MonkeyPatch
+):
+    policy = load_policy(config(random_model), str(random_adapter), 0)
+    record = record_policy(policy, load_tokenizer(config(random_model)))
+    flushed = []
+    monkeypatch.setattr("train.policy.flush_to_disk", lambda folder: flushed.append((tmp_path / "kept").exists()))
+    save_adapter(policy, tmp_path / "sync", str(random_model), 1, record, lasts=False)
+    assert flushed == [], "an engine that gets every new policy does not wait for the disk"
+    save_adapter(policy, tmp_path / "kept", str(random_model), 1, record)
+    assert flushed == [False]
+
+
 def test_weights_that_fsdp_split_are_saved_whole(tmp_path: Path, random_model: Path, random_adapter: Path):
     """In a group of one process; what is tested is that no split tensor gets into the file."""
     policy = load_policy(config(random_model), str(random_adapter), 0)
