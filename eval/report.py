@@ -118,8 +118,6 @@ class ReportFiles:
 
     def write(self, report: EvalReport) -> None:
         """Write the files of the report, `report.json` last."""
-        for name in (REPORT, *TABLES, SAMPLES, GREEDY):
-            (self._path / name).unlink(missing_ok=True)
         self._verdicts.write(self._path / VERDICTS)
         for rows, name in ((self._samples, SAMPLES), (self._greedy_verdicts, GREEDY)):
             if len(rows):

@@ -57,7 +57,8 @@ def reference_examples(
     record = Path(training_args.output_dir) / FILE_NAME
     if training_args.process_index == 0:
         rendered = [problem for problem in problems if problem.task_id in examples]
-        outcomes = _told_to_others(_judged_once(record, args, rendered, outcomes, prompts, sandbox))
+        outcomes = _judged_once(record, args, rendered, outcomes, prompts, sandbox)
+        broadcast_object_list([outcomes])
     else:
         outcomes = _told_by_first()
     taken = [example for task_id, example in examples.items() if outcomes.get(task_id) in TAKEN]
@@ -76,14 +77,8 @@ def reference_examples(
     return ExampleSet(write_examples(folder / "examples.arrow", taken), 0, summary)
 
 
-def _told_to_others(outcomes: dict[str, str] | None) -> dict[str, str]:
-    """Tell the other processes the outcomes; None says that there are none yet, so that they wait no longer than a
-    collective may take."""
-    broadcast_object_list([outcomes])
-    return outcomes or {}
-
-
 def _told_by_first() -> dict[str, str]:
+    """The outcomes; until they are there None comes now and then, since a collective may take only so long."""
     told: list[dict[str, str] | None] = [None]
     while told[0] is None:
         broadcast_object_list(told)
@@ -109,9 +104,9 @@ def _judged_once(
         found[task_id] = outcome
         record.parent.mkdir(parents=True, exist_ok=True)
         with open(record, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in _rows({task_id: outcome}))
+            file.write(json.dumps({"task_id": task_id, "outcome": outcome}) + "\n")
         if time.monotonic() - told > _STILL_JUDGING_S:
-            _told_to_others(None)
+            broadcast_object_list([None])
             told = time.monotonic()
     return {**others, **found}
 
