@@ -50,7 +50,7 @@ class Clock:
         self._longest_step_s = max(limit_s / _LOOKS, _SHORTEST_STEP_S)
         self._next_look_s = 2 * self._longest_step_s
         self._seen: dict[int, _Task] = {}
-        self._progressed_s: dict[int, float] = {}
+        self._at_ease_s: dict[int, float] = {}  # when a thread last slept or had got further
         self._running: set[int] = set()
         self._used_s = 0.0
         self._reaped_s = 0.0
@@ -144,10 +144,10 @@ class Clock:
         if fresh:  # several threads may have waited at once, each of them since long before the last look
             self._delayed_s += min(sum(fresh), max(self.waited_s - self._looked_s, *fresh))
         for number, task in tasks.items():
-            if task.used_s != self._seen.get(number, new).used_s:
-                self._progressed_s[number] = self.waited_s
+            if not task.runs or task.used_s != self._seen.get(number, new).used_s:
+                self._at_ease_s[number] = self.waited_s
         # The kernel counts a delay when it is over.
-        stalled = (self._progressed_s.get(number, self._looked_s) for number, task in tasks.items() if task.runs)
+        stalled = (self._at_ease_s.get(number, self._looked_s) for number, task in tasks.items() if task.runs)
         self._delay_so_far_s = self.waited_s - min(stalled, default=self.waited_s)
 
     def _seen_s(self) -> float:

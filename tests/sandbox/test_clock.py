@@ -126,6 +126,13 @@ def test_sleep_is_the_programs_time_whatever_else_goes_on(machine: Machine, stat
     assert machine.spend(1.2 * LIMIT_S, states)
 
 
+def test_a_program_seen_as_it_wakes_up_was_not_waiting_for_a_core_while_it_slept(machine: Machine) -> None:
+    machine.spend(0.1, "R", used=1.0)
+    machine.spend(0.7, "S")
+    machine.spend(STEP_S, "R")  # the kernel has not counted its processor time yet
+    assert machine.clock.consumed_s() == pytest.approx(0.8, abs=2 * STEP_S)
+
+
 def test_a_judge_that_waits_for_a_core_when_the_answer_is_there_costs_the_program_nothing(machine: Machine) -> None:
     assert not machine.spend(0.5, "S")
     assert not machine.answer(after_s=0.1 * STEP_S, judge_waits_s=5 * LIMIT_S)
