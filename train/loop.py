@@ -7,14 +7,15 @@ are configured, one after the other, and validates the new adapter. Each stage i
 its own and in a directory of its own below the run's. What is done is not done again: the same command goes on behind
 the last stage that was finished, and the stage that was under way goes on where it was.
 
-    loop/problems.jsonl, rollouts/, dpo/ …, validation/    of round 1 in round-01/, and so on; start/validation/
-    stages.jsonl                                            each finished stage, with its command and seconds
-    summary.json, summary.md                                what came of each round so far
-    best_adapter                                            a link to the adapter that validated best
+    round-01/problems.jsonl, rollouts/, dpo/ …, validation/    and so on for each round; start/validation/
+    stages.jsonl                                               each finished stage, with its command and seconds
+    summary.json, summary.md                                   what came of each round so far
+    best_adapter                                               a link to the adapter that validated best
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -66,21 +67,31 @@ def check_stages(args: LoopArguments) -> None:
     from sampling.arguments import RolloutArguments
 
     placeholder = {"output_dir": args.output_dir, "model": args.model}
-    engines = {
-        "validation": parse_arguments([*command_line({**args.options("validation"), **placeholder}, flags=True)])
-    }
+    with _options_of("validation"):
+        words = [*command_line({**args.options("validation"), **placeholder}, flags=True)]
+        engines = {"validation": parse_arguments(words)}
     if _draws(args):
-        words = [*command_line({**args.options("rollout"), **placeholder})]
-        (engines["rollout"],) = parse_config([RolloutArguments], words, prog="rollout")
+        with _options_of("rollout"):
+            words = [*command_line({**args.options("rollout"), **placeholder})]
+            (engines["rollout"],) = parse_config([RolloutArguments], words, prog="rlcode rollout")
     for method in args.methods:
         words = [*command_line({**args.options(method), "output_dir": args.output_dir})]
         done = subprocess.run(
             [sys.executable, "-m", "train.stage_check", method, *words], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise ConfigError(done.stderr.strip().splitlines()[-1].removeprefix("error: "))
+            raise ConfigError(f"{method}: " + done.stderr.strip().splitlines()[-1].removeprefix("error: "))
         if DORA in done.stdout.split():
             _require_merged(method, engines)
+
+
+@contextlib.contextmanager
+def _options_of(stage: str) -> Iterator[None]:
+    """Errors within are told to be of that stage's options."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{stage}: {error}") from error
 
 
 def _require_merged(method: str, engines: Mapping[str, Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from rlcode.config import read_yaml
 from rlcode.errors import ConfigError
 from sampling.arguments import mapping_from, option, require
 
@@ -25,7 +27,7 @@ TAKEN = {
     ),
     "validation": ("model", "adapter", "samples", "output_dir", "overwrite", "seed", "k"),
 }
-"""Options of each stage that are the loop's to set."""
+"""Options of each stage that are the loop's to set: refused here, passed over in a stage's own file."""
 
 
 @dataclass
@@ -66,24 +68,26 @@ class LoopArguments:
         require("benchmark" in self.options("validation"), "validation must name a benchmark: {benchmark: mbpp, …}")
 
     def options(self, stage: str) -> dict[str, Any]:
-        """What the stage was given."""
+        """What the stage was given, here and in its own file."""
         options: dict[str, Any] = getattr(self, stage)
         return options
 
     def _options(self, stage: str) -> dict[str, Any]:
-        options = mapping_from(stage, getattr(self, stage), '{"config": "configs/dpo.yaml"}')
+        options = dict(mapping_from(stage, getattr(self, stage), '{"config": "configs/dpo.yaml"}'))
         for name in options:
             require(name not in TAKEN[stage], f"{stage}: {name} is the loop's own affair; leave it out")
-        return options
+        file = options.pop("config", None)
+        written = {} if file is None else read_yaml(Path(str(file)))
+        require("env" not in written, f"{stage}: {file} sets env, which a stage of a loop does not get; leave it out")
+        return {name: value for name, value in written.items() if name not in TAKEN[stage]} | options
 
 
 def command_line(options: Mapping[str, Any], *, flags: bool = False) -> Iterator[str]:
-    """`options` as the words of a command line; `config` first, since what follows wins over it.
+    """`options` as the words of a command line.
 
     `flags`: a switch is there or not, as `argparse` has it, and takes no value.
     """
-    for name in sorted(options, key=lambda name: name != "config"):
-        value = options[name]
+    for name, value in options.items():
         if value is None or (flags and value is False):
             continue
         yield f"--{name}"

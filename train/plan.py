@@ -73,7 +73,8 @@ def plans_of_loop(argv: list[str]) -> dict[str, Plan]:
     """The plan of each method of an `rlcode run`, in a round that has an adapter to start from."""
     from train.loop_arguments import LoopArguments, command_line
 
-    devices, args = parse_config([DeviceArguments, LoopArguments], argv, prog="rlcode plan")
+    nowhere = [] if written_values(argv).get("output_dir") else ["--output_dir", "planned"]
+    devices, args = parse_config([DeviceArguments, LoopArguments], [*argv, *nowhere], prog="rlcode plan")
     ours = {name: value for name, value in vars(devices).items() if name != "json"}
     ours |= {"accelerate_config": args.accelerate_config, "adapter": args.adapter or "of the round before"}
     ours |= {"model_name_or_path": args.model, "output_dir": args.output_dir}

@@ -33,13 +33,11 @@ def main(argv: list[str]) -> int:
         "grpo": [GrpoArguments],
     }
     training = {"dpo": DPOConfig, "rft": SFTConfig, "grpo": GRPOConfig}[method]
-    parts = parse_config(
-        own[method], with_precision(words), prog=f"options of {method}", others=lambda: [ModelConfig, training]
-    )
+    parts = parse_config(own[method], with_precision(words), prog=method, others=lambda: [ModelConfig, training])
     if any(getattr(part, "full_finetuning", False) for part in parts):
         raise ConfigError(
-            f"options of {method}: rlcode run hands adapters from stage to stage, and full_finetuning has none; run "
-            "the training scripts one after the other, or leave it out"
+            "rlcode run hands adapters from stage to stage, and full_finetuning has none; run the "
+            "training scripts one after the other, or leave it out"
         )
     if any(getattr(part, "use_dora", False) for part in parts):
         print(DORA)

@@ -14,20 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from trl import GRPOConfig, ModelConfig
 
 from eval.run_report.build import build_page
+from rlcode.config import parse_config
 from rlcode.data import jsonl
+from rlcode.data.registry import training_problems_from
 from rlcode.errors import ConfigError
 from rlcode.run_directory import write_json_lines
 from rlcode.types import EvalReport, Interval, Problem, TestCase, TestKind, to_json
+from sampling.arguments import RolloutArguments
 from sampling.notebook import ErrorNotebook
 from tests.sandbox.fleet import eventually
 from train import loop as loop_module
+from train.arguments import GrpoArguments
 from train.loop import Loop, check_stages, problems_of_round, trial_commands
 from train.loop_arguments import LoopArguments, command_line
 from train.stage_process import LoopStoppedError, StageFailedError, end_leftover, run_stage
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs"
 PROBLEMS = [Problem(f"t/{n}", "", (TestCase(TestKind.ASSERTS, code="assert f(1)"),), "f") for n in range(10)]
 
 
@@ -49,10 +56,10 @@ def test_every_problem_has_its_turn_before_one_comes_again() -> None:
     assert ids[0] != [problem.task_id for problem in problems_of_round(PROBLEMS, 1, arguments(seed=1))][:4]
 
 
-def test_options_become_a_command_line_on_which_the_files_come_first() -> None:
-    options = {"lr": 0.1, "loss_type": ["a", "b"], "config": "c.yaml", "none": None, "bf16": False, "power": {"x": 1}}
+def test_options_become_a_command_line() -> None:
+    options = {"lr": 0.1, "loss_type": ["a", "b"], "none": None, "bf16": False, "power": {"x": 1}}
     assert [*command_line(options)] == [
-        *("--config", "c.yaml", "--lr", "0.1", "--loss_type", "a", "b", "--bf16", "false", "--power", '{"x": 1}')
+        *("--lr", "0.1", "--loss_type", "a", "b", "--bf16", "false", "--power", '{"x": 1}')
     ]
     assert [*command_line({"greedy": True, "overwrite": False, "k": 1}, flags=True)] == ["--greedy", "--k", "1"]
 
@@ -72,6 +79,23 @@ def test_options_become_a_command_line_on_which_the_files_come_first() -> None:
 def test_a_configuration_that_can_not_be_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         arguments(**given)
+
+
+def test_a_stages_own_file_is_read_without_what_the_loop_decides(tmp_path: Path) -> None:
+    file = tmp_path / "grpo.yaml"
+    file.write_text("split: train\nadapter: other\nseed: 3\nlearning_rate: 1.0e-5\nbeta: 0.1\n")
+    args = arguments(methods=["grpo"], grpo={"config": str(file), "beta": 0.2})
+    assert args.options("grpo") == {"learning_rate": 1e-5, "beta": 0.2}
+    file.write_text("env: {A: 1}")
+    with pytest.raises(ConfigError, match=r"grpo: .*grpo\.yaml sets env"):
+        arguments(grpo={"config": str(file)})
+
+
+@pytest.mark.parametrize("stage", ["rollout", "dpo"])
+def test_a_slip_in_a_stages_own_file_is_found_before_the_first_stage(tmp_path: Path, stage: str) -> None:
+    (tmp_path / "options.yaml").write_text("learning_rat: 1\nbenchmark: mbpp\n")
+    with pytest.raises(ConfigError, match=f"^{stage}: .*--learning_rat"):
+        check_stages(arguments(**{stage: {"config": str(tmp_path / "options.yaml")}}))
 
 
 # The walk through the stages, with stages that only leave behind what real ones do.
@@ -144,6 +168,25 @@ def test_each_stage_starts_from_the_last_adapter_and_knows_what_was_seen(make_lo
     assert stages.option("round-02/rollouts", "seed") != stages.option("round-01/rollouts", "seed")
     assert stages.option("round-02/validation", "adapter") == str(run / "round-02/grpo/adapter")
     assert len({stages.option(f"{name}/validation", "seed") for name in ("start", "round-01", "round-02")}) == 1
+
+
+@pytest.mark.parametrize("method", ["dpo", "grpo"])
+def test_the_shipped_configuration_gives_each_round_its_problems(make_loop: Any, tmp_path: Path, method: str) -> None:
+    shipped = yaml.safe_load((CONFIGS / "run.yaml").read_text())
+    stages, rollout = Stages([0.1, 0.2]), {"config": str(CONFIGS / "rollout.yaml")}
+    grpo = {**shipped["grpo"], "config": str(CONFIGS / "grpo.yaml")}
+    make_loop(stages, rounds=1, methods=[method], problems_per_round=5, rollout=rollout, grpo=grpo).run()
+    if method == "dpo":
+        words = stages.run["round-01/rollouts"]
+        (args,) = parse_config([RolloutArguments], words[words.index("rollout") + 1 :], prog="test")
+    else:
+        words = [*stages.run["round-01/grpo"], "--use_cpu", "true"]
+        start = words.index(str(ROOT / "train" / "grpo.py")) + 1
+        args, *_ = parse_config([GrpoArguments], words[start:], prog="test", others=lambda: [ModelConfig, GRPOConfig])
+    drawn = training_problems_from(args)
+    assert [problem.task_id for problem in drawn] == [
+        problem.task_id for problem in jsonl.load(tmp_path / "run" / "round-01" / "problems.jsonl", None)
+    ]
 
 
 def test_excluded_problems_are_in_no_round(make_loop: Any, tmp_path: Path) -> None:
