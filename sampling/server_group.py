@@ -96,7 +96,7 @@ class ServerGroup:
 
     def close(self) -> None:
         """End the servers. Can be called twice."""
-        self._keeper.terminate()
+        self._keeper.send_signal(server_keeper.END)
         try:
             self._keeper.wait(_END_S)
         except subprocess.TimeoutExpired:

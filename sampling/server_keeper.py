@@ -21,6 +21,9 @@ from typing import Any
 
 MOST_RESTARTS = 5
 """Of one server."""
+END = signal.SIGUSR1
+"""Ends it. SIGTERM is no affair of its own: a batch system sends it to every process of a run, which then finishes its
+step with the servers."""
 LOOK_S = 0.3
 GRACE_S = 5.0
 """Between the request to end and the end."""
@@ -132,14 +135,15 @@ def main() -> int:
     description = json.load(sys.stdin)
     _libc.prctl(_SET_SUBREAPER, 1)
     servers = [Server(**server) for server in description["servers"]]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the run decides
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the run decides
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(END, _leave)
     try:
         for server in servers:
             server.start()
         return keep(servers, description["parent"])
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(END, signal.SIG_IGN)
         end_all(servers)
 
 

@@ -1,8 +1,8 @@
 """The process of its own in which vLLM's core runs on a GPU: it ends with this one, and its end leaves nobody waiting.
 
-vLLM 0.31 leaves the core to itself. Ctrl-C in a terminal reaches it too, and it aborts what it writes; when this
-process is killed it stays, with its share of the GPU; when it is killed itself, whoever asked it for something waits
-forever.
+vLLM 0.31 leaves the core to itself. Ctrl-C in a terminal and a batch system's SIGTERM reach it too, and it aborts what
+it writes; when this process is killed it stays, with its share of the GPU; when it is killed itself, whoever asked it
+for something waits forever.
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ class EndsWithParent:
     """Mixed into vLLM's worker (`worker_extension_cls`), which is in the core's process."""
 
     def end_with_parent(self) -> int:
-        """Leave the terminal's process group, end when the parent does, and say which process this is."""
+        """Leave the terminal's process group, heed no signal, end when the parent does, and say which process this
+        is."""
         os.setpgid(0, 0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
         return os.getpid()
 
@@ -45,6 +48,16 @@ def watch(engine: Any) -> list[int]:
     processes = list(engine.collective_rpc("end_with_parent"))
     threading.Thread(target=_tell_of_end, args=(core,), daemon=True).start()
     return processes
+
+
+def end_engine(engine: Any) -> None:
+    """End an `LLMEngine` with its core."""
+    core = engine.engine_core
+    if hasattr(core, "outputs_queue"):
+        core.resources.engine_dead = True  # as it is meant to be
+        for process in core.resources.engine_manager.processes:
+            process.kill()
+    core.shutdown()
 
 
 @contextmanager

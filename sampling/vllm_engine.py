@@ -20,7 +20,7 @@ from rlcode.types import Completion
 from sampling.adapters import check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import BaseScores, LoadedPolicy
-from sampling.vllm_core import EXTENSION, CoreEndedError, naming_its_end, watch
+from sampling.vllm_core import EXTENSION, CoreEndedError, end_engine, naming_its_end, watch
 from sampling.vllm_settings import CPU_ENVIRONMENT, HOW_TO_GET_VLLM, OR_MERGED, length_for, lora_rank, require_servable
 
 
@@ -237,7 +237,7 @@ class VllmEngine:
     def close(self) -> None:
         llm, self._llm = self._llm, None
         if llm is not None:
-            llm.llm_engine.engine_core.shutdown()
+            end_engine(llm.llm_engine)
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from rlcode.errors import ConfigError
 from rlcode.run_directory import flush_to_disk, write_json
 from train.finite import require_finite_weights
-from train.policy import ADAPTER_NAME
+from train.policy import ADAPTER_NAME, is_split
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,15 @@ class WholeCheckpoints:
             write_json(checkpoint / WHOLE, {"step": self.state.global_step})
         if is_first:
             rotate_checkpoints(args.output_dir, limit, self.state.best_model_checkpoint, use_mtime=True)
+
+    def save_model(self: Any, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Under DeepSpeed transformers would first copy all weights, the base's too, to main memory in every process;
+        an adapter that each process has whole is written from where it is."""
+        if _internal_call and isinstance(self.model, PeftModel) and not is_split(self.accelerator):
+            if self.args.should_save:
+                self._save(output_dir)
+        else:
+            super().save_model(output_dir, _internal_call)  # type: ignore[misc]
 
     def _run_epoch(self: Any, *args: Any, **kwargs: Any) -> None:
         if self.state.global_step < self.state.max_steps:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
 from transformers import TrainerCallback
 
+from rlcode.signals import is_echo
 from train.checkpoints import how_to_go_on
 from train.collective import largest
 from train.faults import naming_faults
@@ -41,7 +43,7 @@ def run_training(trainer: Any, checkpoint: Path | None) -> None:
 
 class Interruption(TrainerCallback):
     """Takes SIGINT and SIGTERM while it is entered, and the end of the launcher. The first one lets the step under way
-    finish; the second ends this process at once, with what the last checkpoint has.
+    finish; the second, if it is no echo of the first, ends this process at once, with what the last checkpoint has.
 
     It must be the last callback: a stop is decided when the others are done with the step.
     """
@@ -51,6 +53,7 @@ class Interruption(TrainerCallback):
         """The signal for which training was stopped before its end, in all processes alike."""
         self._trainer = trainer
         self._signal = 0
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -66,11 +69,11 @@ class Interruption(TrainerCallback):
     def _take(self, number: int, frame: FrameType | None) -> None:
         if number == ENDED:  # the launcher may have got the very signal that this process got before
             self._signal = self._signal or signal.SIGTERM
-        elif self._signal:
-            raise SystemExit(128 + number)
-        else:
-            self._signal = number
+        elif not self._signal:
+            self._signal, self._since = number, time.monotonic()
             _say("will stop after this optimizer step; another signal ends the run at once")
+        elif not is_echo(number, self._since):
+            raise SystemExit(128 + number)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Save and stop where a process was asked to, unless this was the last step anyway."""

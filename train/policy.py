@@ -154,7 +154,7 @@ def save_policy(
     model = accelerator.unwrap_model(trainer.model)
     is_adapter = isinstance(model, PeftModel)
     state = None
-    if _is_split(accelerator):
+    if is_split(accelerator):
         state = gather_adapter(model) if is_adapter else accelerator.get_state_dict(trainer.model_wrapped)
     # sharded weights are gathered by a forward pass that all processes make
     record = record_policy(model, trainer.processing_class, accelerator.mixed_precision)
@@ -166,7 +166,7 @@ def save_policy(
     accelerator.wait_for_everyone()
 
 
-def _is_split(accelerator: Any) -> bool:
+def is_split(accelerator: Any) -> bool:
     """Whether each process has a part of the weights alone (ZeRO stage 3, FSDP2)."""
     plugin = accelerator.state.deepspeed_plugin
     return accelerator.is_fsdp2 or (plugin is not None and plugin.zero_stage == 3)

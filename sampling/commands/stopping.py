@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, Self, TypeVar
 
+from rlcode.signals import is_echo
+
 GRACE_S = 5.0
 """How long what is in flight may take to be judged and stored once a stop was asked for."""
 
@@ -20,7 +22,7 @@ class _DrawingStopped(BaseException):  # nothing on the way may take it for an e
 
 class Stopping:
     """Takes SIGINT and SIGTERM while it is entered. The engine is interrupted wherever it is; what was drawn is judged
-    and stored for `GRACE_S` more. A second signal ends the process as Ctrl-C does."""
+    and stored for `GRACE_S` more. A second signal that is no echo of the first ends the process as Ctrl-C does."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -62,6 +64,8 @@ class Stopping:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
+            if is_echo(number, self._since):
+                return
             self.__exit__()
             raise KeyboardInterrupt
         self.signal, self._since = number, time.monotonic()

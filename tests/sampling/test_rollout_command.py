@@ -253,17 +253,27 @@ def test_a_stop_interrupts_the_engine_and_keeps_what_was_drawn(
     assert len(judged(tmp_path / "run")) == 12
 
 
-def test_a_second_ctrl_c_ends_at_once(tmp_path, random_model, problems, monkeypatch):
-    class Impatient(SlowEngine):
-        def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
-            try:
-                yield from super().generate(requests, params)
-            finally:
-                os.kill(os.getpid(), signal.SIGINT)
+class TwiceStopped(SlowEngine):
+    def generate(self, requests: Iterable[GenerationRequest], params: SamplingParams) -> Iterator[Completion]:
+        try:
+            yield from super().generate(requests, params)
+        finally:
+            os.kill(os.getpid(), self.signal)
 
-    monkeypatch.setattr(sampling.engine, "open_engine", lambda *args, **options: Impatient())
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path, random_model, problems, monkeypatch):
+    monkeypatch.setattr(sampling.engine, "open_engine", lambda *args, **options: TwiceStopped())
     assert rollout(random_model, problems, tmp_path / "run") == 130
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_two_sigterms_at_once_are_one_request(tmp_path, random_model, problems, monkeypatch, capsys):
+    twice = TwiceStopped()
+    twice.signal = signal.SIGTERM
+    monkeypatch.setattr(sampling.engine, "open_engine", lambda *args, **options: twice)
+    assert rollout(random_model, problems, tmp_path / "run") == 143
+    assert len(judged(tmp_path / "run")) == 10
+    assert "stopped with 2 to go" in capsys.readouterr().out
 
 
 def test_progress_says_how_fast_how_well_and_how_long(monkeypatch):

@@ -99,9 +99,18 @@ def test_a_kill_of_the_run_or_of_the_keeper_ends_the_server_with_all_its_process
 
 def test_the_end_of_the_keeper_is_the_end_of_the_server(run: Run) -> None:
     (pids,) = run.starts()
-    os.kill(run.keeper, signal.SIGTERM)
+    os.kill(run.keeper, server_keeper.END)
     assert run.process.wait(30) == 0
     assert not any(map(running, pids))
+
+
+def test_a_signal_that_a_batch_system_sends_to_all_processes_leaves_the_server_to_the_run(run: Run) -> None:
+    (pids,) = run.starts()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(run.keeper, number)
+    time.sleep(4 * server_keeper.LOOK_S)
+    assert all(map(running, pids))
+    assert run.process.poll() is None
 
 
 def test_a_server_that_is_killed_is_started_again_with_nothing_left_of_it(run: Run) -> None:

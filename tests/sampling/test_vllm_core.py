@@ -34,6 +34,8 @@ if __name__ == "__main__":
         )
         next(stream)
         print("SAID", os.getpgid(core) == core != os.getpid(), flush=True)
+        os.kill(core, signal.SIGTERM)  # as a batch system does, to all processes of a run
+        print("SAID", all(next(stream).finish_reason == "length" for _ in range(600)), flush=True)
         os.kill(core, signal.SIGKILL)
         try:
             for _ in stream:
@@ -43,7 +45,7 @@ if __name__ == "__main__":
 """
 
 
-def test_the_core_s_end_is_told_and_ctrl_c_does_not_reach_it(random_model: Path, tmp_path: Path):
+def test_the_core_s_end_is_told_and_signals_to_all_do_not_end_it(random_model: Path, tmp_path: Path):
     (tmp_path / "killed.py").write_text(KILLED)
     root = str(Path(__file__).resolve().parents[2])
     # for "1" alone vLLM has workers in yet other processes on a CPU; on a GPU its core has no other process
@@ -53,9 +55,9 @@ def test_the_core_s_end_is_told_and_ctrl_c_does_not_reach_it(random_model: Path,
         env=environment, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     said = [line.removeprefix("SAID ") for line in done.stdout.splitlines() if line.startswith("SAID ")]
-    assert len(said) == 2, done.stdout[-3000:] + done.stderr[-3000:]
-    assert said[0] == "True"
-    assert said[1].startswith("vLLM's process has ended")
+    assert len(said) == 3, done.stdout[-3000:] + done.stderr[-3000:]
+    assert said[:2] == ["True", "True"]
+    assert said[2].startswith("vLLM's process has ended")
 
 
 def _live(told: Any) -> None:

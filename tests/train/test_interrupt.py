@@ -70,6 +70,15 @@ def test_the_end_of_the_launcher_asks_for_a_stop_and_is_no_second_signal(
     assert whole_checkpoints(tmp_path) == ["checkpoint-2"]
 
 
+def test_two_sigterms_at_once_are_one_request(tmp_path: Path, random_model: Path, judged_rollouts: Path):
+    """A batch system sends one to every process, and the launcher hands on the one that it gets."""
+    with pytest.raises(SystemExit):
+        METHODS["dpo"](
+            tmp_path, random_model, judged_rollouts, At(2, lambda: send(signal.SIGTERM, signal.SIGTERM)), save_steps=9
+        )
+    assert whole_checkpoints(tmp_path) == ["checkpoint-2"]
+
+
 def test_asked_to_stop_in_its_last_step_a_run_is_finished(tmp_path: Path, random_model: Path, judged_rollouts: Path):
     adapter = METHODS["dpo"](tmp_path, random_model, judged_rollouts, At(STEPS, lambda: send(signal.SIGTERM)))
     assert (adapter / "adapter_model.safetensors").is_file()
@@ -83,6 +92,7 @@ ACCELERATE = Path(sys.executable).with_name("accelerate")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
 DISTURBED = """
 import os, signal, sys
+from accelerate import Accelerator
 from rlcode.cli import run_main
 from train import dpo
 from train.pair_trainer import PairTrainer
@@ -95,6 +105,7 @@ def training_step(self, *args, **kwargs):
     return step(self, *args, **kwargs)
 
 PairTrainer.training_step = training_step
+Accelerator.get_state_dict = None  # a checkpoint of an adapter copies no base
 sys.exit(run_main(dpo.main))
 """
 
