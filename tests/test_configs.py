@@ -15,6 +15,7 @@ from eval.arguments import parse_arguments
 from rlcode.config import parse_config
 from sampling.arguments import RolloutArguments
 from sampling.strategies import make_strategy
+from tests.shown_commands import shown_commands
 from train.arguments import AsyncGrpoArguments, GrpoArguments, PairArguments, PolicyArguments, SftArguments
 from train.batch_plan import BatchPlan, accumulation_for
 from train.loop_arguments import LoopArguments, command_line
@@ -118,6 +119,21 @@ def test_a_recipe_makes_the_same_step_on_any_number_of_processes(path: Path, pro
         plan = BatchPlan("completions", per_device, accumulation, processes, recipe["num_generations"])
         assert (plan.per_step, plan.groups) == (64, 8)
         assert f"{recipe['max_steps']} x 8 problems" in path.read_text()
+
+
+def test_a_shown_launch_on_several_gpus_makes_the_step_that_its_configuration_says():
+    seen = 0
+    for shown in shown_commands():
+        given = {word: value for word, value in zip(shown.words, shown.words[1:], strict=False) if word[:2] == "--"}
+        processes = int(given.get("--num_processes", given.get("--gpus", 1)))
+        path = CONFIGS.parent / given.get("--config", "")
+        if processes == 1 or path.parent.name.startswith("ap2o"):
+            continue
+        written = yaml.safe_load(path.read_text())
+        accumulation = int(given.get("--gradient_accumulation_steps", written["gradient_accumulation_steps"]))
+        assert accumulation * processes == written["gradient_accumulation_steps"], str(shown)
+        seen += 1
+    assert seen >= 8
 
 
 @pytest.mark.parametrize("name", ["ap2o-0.5b", "ap2o-0.5b-ours"])

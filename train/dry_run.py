@@ -72,11 +72,12 @@ class Trial:
     meter: Meter
     stack: ExitStack
 
-    def engine(self) -> Engine:
-        """The engine that the run would open, measured."""
+    def engine(self, *, by_all: bool = True) -> Engine:
+        """The engine that the run would open, measured. `by_all`: whether every process calls this, or the first one
+        alone."""
         tokenizer = load_tokenizer(self.model_args)
         return self.meter.watch_engine(
-            open_training_engine(self.own, self.model_args, tokenizer, self.folder, self.stack)
+            open_training_engine(self.own, self.model_args, tokenizer, self.folder, self.stack, by_all=by_all)
         )
 
     def watched(self) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _dpo(trial: Trial) -> None:
         made = {"quiz_benchmark": "jsonl", "quiz_benchmark_file": str(file), "quiz_split": None, "quiz_exclude": None}
         own = replace(own, **made, quiz_generations=1)
         if trial.training_args.process_index == 0 or own.engine == "transformers":
-            engine = trial.engine()
+            engine = trial.engine(by_all=False)
     parts = (own, trial.policy_args, trial.model_args, trial.training_args)
     train_dpo(*parts, engine=engine, **trial.watched())
 

@@ -1,6 +1,7 @@
 """`rlcode plan`: what a training run will take, told before a GPU is spent. Nothing is loaded and nothing is trained.
 
-    rlcode plan --config configs/dpo.yaml --gpus 4 --accelerate_config configs/accelerate/zero2.yaml
+    rlcode plan --config configs/dpo.yaml --gpus 4 --accelerate_config configs/accelerate/zero2.yaml \
+        --gradient_accumulation_steps 2
 
 The configuration is parsed as the training script parses it. Memory is an estimate by the formulas in
 `train/memory_plan.py`; it knows nothing of what else is on the device.
@@ -175,10 +176,10 @@ def _gib(size: int) -> str:
 
 def describe_length(length: RunLength) -> str:
     """How long the run is and what it leaves on disk, in one line."""
-    written = f", {length.generated_tokens:,} of them written by the policy" if length.generated_tokens else ""
+    written = f" and {length.generated_tokens:,} written by the policy" if length.generated_tokens else ""
     checkpoints = f"{length.checkpoints} × {length.checkpoint_bytes / GIB:.2f} of checkpoints"
     return (
-        f"{length.steps:,} optimizer steps; at most {length.tokens:,} tokens{written}; "
+        f"{length.steps:,} optimizer steps; at most {length.tokens:,} tokens trained on{written}; "
         f"at most {length.disk / GIB:.2f} GiB on disk ({checkpoints}, {length.log_bytes / GIB:.2f} of logs)"
     )
 

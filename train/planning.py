@@ -95,7 +95,7 @@ def make_plan(args: PlanArguments, fields: Fields, layout: Layout | None = None)
     batch = batch_of(fields, layout.gpus)
     if fields.method == "grpo":
         _ = batch.groups  # refuses torn groups
-    length = length_of(args, fields, batch, demand)
+    length = length_of(fields, batch, demand)
     return Plan(demand, memory, estimate(demand, memory), batch, length, tuple(_notes(args, fields, demand, memory)))
 
 
@@ -205,7 +205,7 @@ def batch_of(fields: Fields, processes: int) -> BatchPlan:
     return plan if generated == plan.per_step else replace(plan, generated=generated)
 
 
-def length_of(args: PlanArguments, fields: Fields, batch: BatchPlan, demand: Demand) -> RunLength | None:
+def length_of(fields: Fields, batch: BatchPlan, demand: Demand) -> RunLength | None:
     """Steps, tokens and files of the run; None where they hang on the number of problems or programs: SFT and GRPO
     without `max_steps`."""
     if fields.method == "dpo":
@@ -216,7 +216,7 @@ def length_of(args: PlanArguments, fields: Fields, batch: BatchPlan, demand: Dem
         tokens, generated, log = steps * batch.per_step * demand.length, 0, 0
     elif fields.max_steps > 0:
         steps = fields.max_steps
-        generated = steps * batch.per_step * fields.max_completion_length
+        generated = steps * batch.per_step * fields.max_completion_length * _most_draws(fields)
         tokens, log = steps * batch.per_step * demand.length, generated * ROLLOUT_BYTES_PER_TOKEN
     else:
         return None
@@ -225,6 +225,11 @@ def length_of(args: PlanArguments, fields: Fields, batch: BatchPlan, demand: Dem
     states = demand.trained * (demand.trained_bytes + demand.optimizer_bytes)
     states += demand.trained * 4 if demand.layout.deepspeed else 0
     return RunLength(steps, tokens, generated, checkpoints_of(steps, every, fields.save_total_limit), states, log)
+
+
+def _most_draws(fields: Fields) -> int:
+    """How often a GRPO step may draw its batch, dropped groups' successors included."""
+    return 1 + fields.max_refills if fields.group_filter and fields.engine != "trl" else 1
 
 
 def _notes(args: PlanArguments, fields: Fields, demand: Demand, device_memory: int) -> Iterator[str]:
@@ -241,8 +246,8 @@ def _notes(args: PlanArguments, fields: Fields, demand: Demand, device_memory: i
             yield "with several processes vLLM is a server on each GPU, with the whole model beside the trainer's part"
     if _generates(fields) and fields.engine == "vllm-server":
         yield "the servers' GPUs are not in this plan; each holds the whole model"
-    if fields.method == "grpo" and fields.max_refills and fields.group_filter:
-        yield f"dropped groups can cost up to {fields.max_refills} times as many completions more"
+    if fields.method == "grpo" and _most_draws(fields) > 1:
+        yield f"a step draws up to {_most_draws(fields)} batches where groups are dropped; the logs have them all"
     if fields.method != "dpo" and fields.max_steps <= 0:
         what = "problems" if fields.method == "grpo" else "programs that passed"
         yield f"without max_steps the number of steps hangs on the number of {what}"

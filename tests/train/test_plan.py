@@ -55,6 +55,20 @@ def test_the_small_dpo_run_is_32_steps_of_32_pairs(tmp_path: Path, capsys: pytes
     assert "fits: an estimated" in shown
 
 
+def test_the_bound_of_grpo_has_all_the_batches_that_a_step_may_draw(tmp_path: Path):
+    filtered, plain = plan(tmp_path, "grpo.yaml"), plan(tmp_path, "grpo.yaml", "--group_filter", "false")
+    assert plain["length"]["generated_tokens"] == 500 * 64 * 512
+    assert filtered["length"]["generated_tokens"] == (1 + 3) * 500 * 64 * 512
+    assert filtered["length"]["log_bytes"] == 4 * plain["length"]["log_bytes"]
+    assert filtered["length"]["tokens"] == plain["length"]["tokens"]
+
+
+def test_the_shipped_loop_is_planned_as_it_is(tmp_path: Path):
+    path = tmp_path / "plan.json"
+    assert main(["--config", str(CONFIGS / "run.yaml"), "--json", str(path)]) == 0
+    assert json.loads(path.read_text())["dpo"]["length"]["steps"] == 16
+
+
 def test_the_command_line_wins_over_the_file(tmp_path: Path):
     before, after = (plan(tmp_path, "dpo.yaml", "--per_device_train_batch_size", size) for size in (4, 8))
     assert after["batch"]["per_step"] == 2 * before["batch"]["per_step"]
