@@ -1,10 +1,11 @@
 """GRPO with TRL's asynchronous trainer: a vLLM server writes completions while the policy is updated. GPUs only.
 
-    rlcode serve --model MODEL --port 8000        # on a GPU that does not train
+    rlcode serve --model MODEL --max_loras 5 --port 8000        # on a GPU that does not train
     accelerate launch train/async_grpo.py --config configs/async_grpo.yaml
 
 What is ours is the reward, judged in the sandbox; which problems come when, how old a completion may be, and how the
-policy gets to the server are `AsyncGRPOTrainer`'s own. Writes into `output_dir`: `adapter/` and TRL's checkpoints.
+policy gets to the server are `AsyncGRPOTrainer`'s own. Writes into `output_dir`: `adapter/` and TRL's checkpoints, from
+the last of which the same command goes on.
 """
 
 from __future__ import annotations
@@ -49,11 +50,14 @@ def main(argv: list[str]) -> int:
 def train_async_grpo(args: AsyncGrpoArguments, training_args: Any, problems: Sequence[Problem]) -> Path:
     """Train on `problems` and return the directory of the adapter."""
     from sampling.adapters import write_adapter_metadata
+    from train.checkpoints import checkpoint_to_resume
+    from train.interrupt import run_training
 
     adapter = Path(training_args.output_dir) / "adapter"
+    checkpoint = checkpoint_to_resume(training_args)
     with ExitStack() as stack:
         trainer = open_async_trainer(args, training_args, problems, stack)
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        run_training(trainer, checkpoint)
         trainer.save_model(str(adapter))
     if trainer.accelerator.is_main_process:
         write_adapter_metadata(adapter, str(args.model_name_or_path), 1 + trainer.state.global_step)
@@ -72,6 +76,7 @@ def open_async_trainer(
 
     from rlcode.prompts import PromptFormat
     from sandbox.service import SandboxClient, SandboxService
+    from train.checkpoints import WholeCheckpoints
     from train.policy import load_tokenizer
     from train.policy_sync import open_training_sandbox
     from train.trl_generation import WatchedReward, prompt_rows
@@ -83,7 +88,11 @@ def open_async_trainer(
         client = stack.enter_context(SandboxClient(service.address))
         reward = WatchedReward.watching(args, training_args.max_completion_length, problems, client)
     rows = prompt_rows(problems, PromptFormat.from_arguments(args).for_model(tokenizer))
-    return AsyncGRPOTrainer(
+
+    class AsyncTrainer(WholeCheckpoints, AsyncGRPOTrainer):
+        pass
+
+    return AsyncTrainer(
         model=str(args.model_name_or_path),
         reward_funcs=reward,
         args=training_args,

@@ -7,11 +7,13 @@ import json
 import multiprocessing
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from accelerate import Accelerator
 from trl import GRPOConfig, ModelConfig
 
 from rewards.correctness import CorrectnessReward
@@ -22,6 +24,7 @@ from sandbox.pool import open_sandbox
 from sandbox.service import SandboxClient, SandboxService
 from train import async_grpo
 from train.arguments import AsyncGrpoArguments, GrpoArguments
+from train.checkpoints import WHOLE
 from train.grpo import train_grpo
 from train.trl_generation import WatchedReward, check_generation
 
@@ -143,6 +146,38 @@ def test_the_asynchronous_trainer_is_built_as_far_as_it_goes_without_a_gpu(tmp_p
     )
     with ExitStack() as stack, pytest.raises((AssertionError, RuntimeError), match=r"CUDA|NVIDIA"):
         async_grpo.open_async_trainer(args, config, [solved("t")], stack)
+
+
+def test_the_asynchronous_trainer_goes_on_from_its_last_whole_checkpoint(
+    tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Trainer:
+        """Only says where it goes on from."""
+
+        def __init__(self, checkpoints: Path) -> None:
+            self.args = SimpleNamespace(output_dir=str(checkpoints), resume_from_checkpoint=None)
+            self.model, self.accelerator = torch.nn.Linear(1, 1), Accelerator(cpu=True)
+            self.state = SimpleNamespace(global_step=9, max_steps=9)
+
+        def train(self, resume_from_checkpoint: str | None) -> None:
+            self.resumed_from = resume_from_checkpoint
+
+        def save_model(self, path: str) -> None:
+            Path(path).mkdir()
+
+        def add_callback(self, callback: object) -> None: ...
+
+        remove_callback = add_callback
+
+        def save_state(self) -> None: ...
+
+    for name in ("checkpoint-5", "checkpoint-6"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-5" / WHOLE).touch()
+    trainer = Trainer(tmp_path)
+    monkeypatch.setattr(async_grpo, "open_async_trainer", lambda *given: trainer)
+    async_grpo.train_async_grpo(AsyncGrpoArguments(model_name_or_path=str(random_model)), trainer.args, [])
+    assert trainer.resumed_from == str(tmp_path / "checkpoint-5")
 
 
 def test_without_a_gpu_the_asynchronous_script_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
