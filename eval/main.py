@@ -295,7 +295,8 @@ def open_engine_for(args: argparse.Namespace) -> Engine:
     """The engine that `args` ask for, with their adapter in force."""
     from sampling.engine import EngineSettings, open_engine
 
-    return open_engine(EngineSettings.from_arguments(args), args.model, args.adapter)
+    settings = EngineSettings.from_arguments(args)
+    return open_engine(settings, args.model, args.adapter, logs=args.output_dir / "vllm")
 
 
 def _with_progress(items: Iterable[T], total: int) -> Iterator[T]:

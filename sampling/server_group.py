@@ -38,10 +38,9 @@ def gpus_of_this_machine() -> list[str]:
     """What `CUDA_VISIBLE_DEVICES` names one of the GPUs by that this process may use, for each of them."""
     import torch
 
-    if not torch.cuda.is_available():
-        return []
+    count = torch.cuda.device_count()  # `is_available` would start CUDA, after which no process can be forked
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
 class ServerGroup:
@@ -119,6 +118,20 @@ class GroupEngine(VllmServerEngine):
     def __init__(self, model: str, settings: EngineSettings, urls: tuple[str, ...], logs: Path) -> None:
         advice = f"its log is in {logs}, and why it was not started again; the same command goes on"
         super().__init__(model, replace(settings, urls=urls), advice)
+
+
+class WholeGroupEngine(GroupEngine):
+    """The only client of a group, which it starts on `gpus` and ends."""
+
+    def __init__(self, model: str, settings: EngineSettings, gpus: Sequence[str], logs: Path) -> None:
+        with ExitStack() as stack:
+            self._group = stack.enter_context(ServerGroup(model, settings, logs, gpus))
+            super().__init__(model, settings, self._group.urls, logs)
+            stack.pop_all()
+
+    def close(self) -> None:
+        super().close()
+        self._group.close()
 
 
 def _description(model: str, settings: EngineSettings, port: int, log: Path, gpu: str | None) -> dict[str, Any]:

@@ -10,13 +10,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from rlcode.errors import ConfigError, EngineError, InputError, PolicyMismatchError
 from rlcode.types import Completion
+from sampling import engine as engine_module
+from sampling import server_group
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, open_engine
 from sampling.server_engine import VllmServerEngine
 from tests.random_models import make_adapter, make_model
@@ -243,6 +247,53 @@ def test_a_server_that_hangs_ends_the_run_in_the_time_allowed_and_serves_again_w
             list(engine.generate(request, SAMPLED))
     with VllmServerEngine(str(random_model), settings(vllm_server.url)) as engine:
         assert by_key(list(engine.generate(request, SAMPLED))) == by_key(before)
+
+
+@pytest.mark.parametrize(("visible", "gpus"), [("3,5", ["3", "5"]), (None, ["0", "1"]), ("7", ["7"]), ("", [])])
+def test_the_gpus_of_this_machine_are_those_that_the_process_may_use(monkeypatch, visible, gpus) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gpus))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert server_group.gpus_of_this_machine() == gpus
+
+
+def test_who_has_the_machine_to_himself_draws_from_a_server_on_each_gpu(
+    vllm_server: Server, random_model: Path, random_adapter: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    class ThisServer:
+        """In place of a group that is started."""
+
+        def __init__(self, model: str, settings: EngineSettings, logs: Path, gpus: list[str]) -> None:
+            assert (gpus, logs, settings.max_lora_rank) == (["3", "5"], tmp_path, 8)
+            self.urls = (vllm_server.url,)
+            self.said: list[str] = said
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            self.close()
+
+        def close(self) -> None:
+            self.said.append("closed")
+
+    said: list[str] = []
+    monkeypatch.setattr(server_group, "gpus_of_this_machine", lambda: ["3", "5"])
+    monkeypatch.setattr(server_group, "ServerGroup", ThisServer)
+    own = EngineSettings("vllm", max_lora_rank=4)
+    with open_engine(own, str(random_model), random_adapter, logs=tmp_path) as engine:
+        drawn = by_key(list(engine.generate(wanted(2), SAMPLED)))
+        assert (engine.name, said) == ("vllm", [])
+    assert said == ["closed"]
+    with open_engine(settings(vllm_server.url), str(random_model), random_adapter) as engine:
+        assert by_key(list(engine.generate(wanted(2), SAMPLED))) == drawn
+
+
+def test_on_one_gpu_vllm_runs_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(server_group, "gpus_of_this_machine", lambda: ["0"])
+    monkeypatch.setattr(engine_module, "_open_here", lambda settings, model: "here")
+    assert open_engine(EngineSettings("vllm"), "base", logs=tmp_path) == "here"
 
 
 def test_a_process_that_may_open_few_files_raises_its_limit_or_asks_less_at_once() -> None:
