@@ -1,6 +1,6 @@
 """What jobs that wait for a verdict cost the host process in memory.
 
-    python benchmarks/queued_jobs.py [--jobs 100000]
+    python -m benchmarks.queued_jobs [--jobs 100000]
 
 The workers answer at once and are no real ones, so that what is measured is the pool. `held`: the caller hands over a
 list, which is the caller's own memory; `streamed`: jobs are made as the pool takes them. Each job has a program of its

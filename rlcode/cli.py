@@ -5,11 +5,16 @@ Nothing heavy is imported before the subcommand is known, so `rlcode --help` ans
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable
 
 from rlcode import __version__, load_sibling
 from rlcode.errors import DISK_ERRNOS, RlcodeError
+
+_STDOUT = 1
 
 # name: (module with `main(argv) -> exit code`, one line of help)
 COMMANDS = {
@@ -37,7 +42,10 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run `rlcode ARGV…` and return the exit code: 0 done, 1 failed, 2 the input can't be used."""
-    arguments = sys.argv[1:] if argv is None else argv
+    return run_main(_answer, argv)
+
+
+def _answer(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(help_text())
         return 0
@@ -58,7 +66,14 @@ def run(module: str, argv: list[str]) -> int:
 def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Call `main`; our own errors become a message on stderr and an exit code. The training scripts start here too."""
     try:
-        return main(sys.argv[1:] if argv is None else argv)
+        try:
+            return main(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 128 + signal.SIGPIPE
     except RlcodeError as error:
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return error.exit_code
@@ -73,6 +88,16 @@ def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) ->
         return 130
 
 
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed any more, such as `head` when it has seen enough; then nothing more is."""
+    stdout = select.poll()
+    stdout.register(_STDOUT, select.POLLOUT)
+    is_gone = any(events & select.POLLERR for _, events in stdout.poll(0))
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    return is_gone
+
+
 def help_text() -> str:
     lines = [f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
@@ -83,8 +108,9 @@ def help_text() -> str:
             *lines,
             "",
             "training:",
-            "  accelerate launch train/dpo.py --config configs/dpo.yaml",
-            "  accelerate launch train/grpo.py --config configs/grpo.yaml",
+            "  accelerate launch train/sft.py --config configs/sft.yaml --rollouts runs/r1 --output_dir runs/sft-1",
+            "  accelerate launch train/dpo.py --config configs/dpo.yaml --rollouts runs/r1 --output_dir runs/dpo-1",
+            "  accelerate launch train/grpo.py --config configs/grpo.yaml --output_dir runs/grpo-1",
         ]
     )
 

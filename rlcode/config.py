@@ -31,7 +31,7 @@ def parse_config(
     """
     argv = [part for word in argv for part in _split_config(word)]
     if "-h" in argv or "--help" in argv:
-        print(_own_help(own, prog))
+        print(_own_help(own, prog, has_others=bool(others is not tuple)))
         raise SystemExit(0)
     from trl import TrlParser
 
@@ -70,14 +70,21 @@ def _refuse(message: str) -> NoReturn:
     raise ConfigError(message)
 
 
-def _own_help(own: Sequence[type], prog: str) -> str:
+def _own_help(own: Sequence[type], prog: str, *, has_others: bool) -> str:
     lines = [f"usage: {prog} --config FILE.yaml [--any_field value]", ""]
     for cls in own:
         lines.append(f"{cls.__name__}:")
         for field in dataclasses.fields(cls):
-            default = "required" if field.default is dataclasses.MISSING else repr(field.default)
-            lines.append(f"  --{field.name:<24}{field.metadata.get('help', '')} [{default}]")
-    return "\n".join([*lines, "", "--help_all shows the fields of TRL's own configuration too."])
+            lines.append(f"  --{field.name:<23} {field.metadata.get('help', '')} [{_default(field)}]")
+    if has_others:
+        lines += ["", "--help_all shows the fields of TRL's own configuration too."]
+    return "\n".join(lines)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return "required" if field.default is dataclasses.MISSING else repr(field.default)
 
 
 def _config_path(argv: list[str]) -> Path:

@@ -3,7 +3,7 @@
     run.json        schema version, kind, configuration, versions, and what the configuration stood for
     .lock           held by the process that writes here
 
-Files appear whole or not at all; nothing is ever deleted.
+Files appear whole or not at all; nothing is deleted but the `run.json` of a start that came to nothing.
 """
 
 from __future__ import annotations

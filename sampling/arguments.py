@@ -41,7 +41,7 @@ class PromptArguments:
 class ProblemArguments(PromptArguments):
     """Which problems the policy answers, and how it is asked."""
 
-    benchmark: str = option("jsonl", "humaneval, mbpp or jsonl")
+    benchmark: str = option("jsonl", "by name, or jsonl for problems of your own: docs/benchmarks.md")
     benchmark_file: str | None = option(None, "local file of the benchmark; none takes it from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
     exclude: str | None = option(None, "file of task ids to leave out, such as `rlcode validate` writes")
@@ -66,8 +66,10 @@ class EngineArguments:
     engine_max_lora_rank: int = option(64, "vllm only: highest rank of an adapter that it may get")
     engine_gpu_memory_utilization: float = option(0.9, "vllm only: share of the GPU's memory that it takes")
     engine_urls: list[str] = option([], "vllm-server only: URLs of the servers that `rlcode serve` started")
-    engine_server_wait_s: float = option(300.0, "vllm-server only: seconds that a lost server is waited for")
-    engine_server_timeout_s: float = option(600.0, "vllm-server only: seconds that one request may take")
+    engine_server_wait_s: float = option(
+        300.0, "servers, also those that --engine vllm starts: seconds that a lost one is waited for"
+    )
+    engine_server_timeout_s: float = option(600.0, "servers: seconds that one request may take")
 
 
 @dataclass
@@ -75,7 +77,9 @@ class SandboxArguments(LimitArguments):
     """What judges the programs."""
 
     sandbox: str = option(
-        "auto", "docker, local, or auto: docker where an engine runs", choices=["auto", "docker", "local"]
+        "auto",
+        "docker, local, or auto: docker where an engine runs and the image is built",
+        choices=["auto", "docker", "local"],
     )
     sandbox_workers: int | None = option(None, "programs judged at once on each machine; none: one for each core")
     cache: str | None = option(None, "file that keeps verdicts, so that no program is judged twice; none: no cache")
@@ -193,9 +197,11 @@ def require(condition: bool, message: str) -> None:
 class RolloutArguments(ProblemArguments, EngineArguments, SandboxArguments):
     """What `rlcode rollout` needs."""
 
-    model: str | None = option(None, "base model: a directory or a hub name")
+    model: str | None = option(None, "base model: a directory or a hub name; must be given")
     adapter: str | None = option(None, "LoRA adapter on it")
-    output_dir: str | None = option(None, "run directory to write; the same command goes on with an unfinished one")
+    output_dir: str | None = option(
+        None, "run directory to write; the same command goes on with an unfinished one; must be given"
+    )
     num_generations: int = option(8, "completions for each problem")
     temperature: float = option(1.0, "0 is greedy")
     top_p: float = option(1.0, "nucleus sampling; 1 is off")

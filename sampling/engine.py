@@ -114,9 +114,9 @@ class EngineSettings:
     urls: tuple[str, ...] = ()
     """`vllm-server` only: the servers."""
     server_wait_s: float = 300.0
-    """`vllm-server` only: how long a server that does not answer is waited for."""
+    """How long a server that does not answer is waited for."""
     server_timeout_s: float = 600.0
-    """`vllm-server` only: how long one request may take before the server counts as lost."""
+    """How long one request may take before its server counts as lost."""
 
     @classmethod
     def from_arguments(cls, args: Any) -> Self:

@@ -26,12 +26,18 @@ def made_with(
     """All that decides a run's samples and verdicts beside its configuration."""
     return {
         "model_fingerprint": base_fingerprint(model),
-        "adapter_sha256": file_hash(adapter / "adapter_model.safetensors") if adapter else None,
+        "adapter_sha256": _policy_hash(adapter) if adapter else None,
         "policy_version": engine.policy_version,
         "problems_sha256": _problems_hash(problems),
         "sandbox": {"backend": sandbox.backend, "image_digest": sandbox.image_digest},
         "limits": vars(limits),
     }
+
+
+def _policy_hash(policy: Path) -> str:
+    """Of an adapter's weights, or of whole ones."""
+    adapter = policy / "adapter_model.safetensors"
+    return file_hash(adapter) if adapter.exists() else base_fingerprint(str(policy))
 
 
 def _problems_hash(problems: Iterable[Problem]) -> str:

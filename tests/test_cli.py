@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +38,21 @@ finally:
     assert 'torch' not in sys.modules and 'docker' not in sys.modules, 'heavy imports for a help text'
 """
     done = run("-c", code)
-    assert "--help" in done.stdout, done.stderr
+    assert "usage: " in done.stdout, done.stderr
     assert "heavy imports" not in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("line", ["--help", "run --help"])
+def test_who_reads_a_part_of_what_is_printed_gets_no_trace(line: str, unbuffered: str):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command, environment = [sys.executable, "-m", "rlcode.cli", *line.split()], {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys):

@@ -54,7 +54,7 @@ class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
     quiz_delay: int = option(
         1, "a quiz after g steps counts from step g + quiz_delay on (from 0); data loader workers need more than 1"
     )
-    quiz_benchmark: str = option("jsonl", "validation problems: humaneval, mbpp or jsonl")
+    quiz_benchmark: str = option("jsonl", "validation problems, by name; jsonl: of your own")
     quiz_benchmark_file: str | None = option(
         None, "local file of the validation problems; none takes them from the hub"
     )
@@ -77,7 +77,7 @@ class QuizArguments(PromptArguments, EngineArguments, SandboxArguments):
 class PairArguments(PoolArguments, QuizArguments):
     """Where DPO's pairs come from, and what they go by."""
 
-    rollouts: list[str] = option([], "rollout files or directories that `rlcode rollout` wrote")
+    rollouts: list[str] = option([], "rollout files or directories that `rlcode rollout` wrote; must be given")
     strategy: str = option("frequency", "which failures are drawn: the name of a strategy in sampling/strategies")
     strategy_options: dict | str | None = option(None, "the strategy's own options, as a mapping: {power: 2}")
     num_pairs: int = option(256, "pairs drawn in each epoch; rounded up to whole optimizer steps")
@@ -103,7 +103,9 @@ class SftArguments(PromptArguments, SandboxArguments):
     rollouts: list[str] = option([], "rollout files or directories whose passed programs are trained on")
     max_per_problem: int = option(4, "rollouts only: different programs of a problem at most; 0: all")
     newest_policy_only: bool = option(False, "rollouts only: none but the programs of the newest policy in them")
-    benchmark: str | None = option(None, "problems whose reference solutions are trained on: humaneval, mbpp or jsonl")
+    benchmark: str | None = option(
+        None, "problems whose reference solutions are trained on, by name; jsonl: of your own"
+    )
     benchmark_file: str | None = option(None, "local file of the benchmark (none: jsonl); none takes it from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
     exclude: str | None = option(None, "benchmark only: file of task ids to leave out, as `rlcode validate` writes")

@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_shard_size", default="5GB", help="of one file of weights (default 5GB)")
     parser.add_argument("--device", help="where to merge and try it; default: a GPU where there is one, else cpu")
     parser.add_argument(
-        "--prove_engines", nargs="+", choices=_ENGINES, help="what loads it; default: vllm too where it is installed"
+        "--prove_engines",
+        nargs="+",
+        choices=_ENGINES,
+        help="what loads it, transformers among them; default: vllm too where it is installed",
     )
     card = parser.add_argument_group("model card")
     card.add_argument("--run", type=Path, help="run that made the adapter; default: found from where the adapter is")

@@ -34,13 +34,13 @@ TAKEN = {
 class LoopArguments:
     """Rounds of training, each from the last one's adapter."""
 
-    model: str | None = option(None, "base model: a directory or a hub name")
+    model: str | None = option(None, "base model: a directory or a hub name; must be given")
     adapter: str | None = option(None, "LoRA adapter that the first round starts from; none: the base model")
-    benchmark: str = option("jsonl", "training problems: humaneval, mbpp or jsonl")
+    benchmark: str = option("jsonl", "training problems, by name; jsonl: of your own")
     benchmark_file: str | None = option(None, "local file of the training problems; none takes them from the hub")
     split: str | None = option(None, "part of the benchmark, where it has parts")
     exclude: str | None = option(None, "file of task ids to leave out, such as `rlcode validate` writes")
-    output_dir: str | None = option(None, "run directory to write; the same command goes on with an unfinished one")
+    output_dir: str | None = option(None, "run directory to write, must be given; the same command goes on with it")
     rounds: int = option(4, "at most so many rounds")
     methods: list[str] = option(["dpo"], "how each round trains, one after the other: dpo, rft, grpo")
     problems_per_round: int | None = option(None, "training problems of a round, new ones as long as there are any")

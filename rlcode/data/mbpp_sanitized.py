@@ -19,6 +19,9 @@ SOURCE = "mbpp_sanitized"
 FIELDS = ("task_id", "prompt", "code", "test_imports", "test_list")
 
 
+SPLITS = mbpp.SPLITS
+
+
 def load(file: Path | None, split: str | None) -> list[Problem]:
     """The problems of `split`; without one, all of `file` or the hub's `test`.
 

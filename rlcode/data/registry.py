@@ -33,7 +33,10 @@ BENCHMARKS = (
 `aliases(task_id)`    other names that a samples file may use for a task
 `version(file)`       what tells one version of the data from another, for reports
 `FIELDS`              columns by which its files are told from those of the others
+`SPLITS`              its parts, where they have names
 """
+_WHOLE_FILES = ("mbpp", "mbpp_ap2o", "mbpp_sanitized")
+"""Whose files have all parts; those of the others have one."""
 
 
 def load_problems(
@@ -73,11 +76,23 @@ def training_problems_from(args: Any, prefix: str = "") -> list[Problem]:
     """`problems_from`, for whoever trains on what becomes of programs for them.
 
     Raises:
-        InputError, DataError: see `load_problems`; or a program could forge its verdict.
+        InputError, DataError: see `load_problems`; or a program could forge its verdict, or no split is named where
+            there would be test problems among them.
     """
+    _require_split(args, prefix)
     problems = problems_from(args, prefix)
     refuse_forgeable(problems)
     return problems
+
+
+def _require_split(args: Any, prefix: str) -> None:
+    benchmark, file, split = (getattr(args, prefix + name) for name in ("benchmark", "benchmark_file", "split"))
+    known = getattr(_module(benchmark or "jsonl"), "SPLITS", ())
+    if split is None and "train" in known and (file is None or benchmark in _WHOLE_FILES):
+        raise InputError(
+            f"without a split {benchmark} has its test problems among those to train on or to choose by; name one: "
+            f"--{prefix}split {', '.join(known)}"
+        )
 
 
 def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:

@@ -39,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--examples", type=int, default=5, help="types shown with a program (%(default)s)")
     show.add_argument("--short_half_life", type=float, default=1_000, help="in samples (%(default)g)")
     show.add_argument("--long_half_life", type=float, default=20_000, help="in samples (%(default)g)")
-    show.add_argument("--output", type=Path, metavar="FILE", help="write the notebook too, for --notebook of a DPO run")
+    show.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the notebook too, for --notebook of training and of rlcode pairs",
+    )
     show.set_defaults(run=run_show)
     return whole
 

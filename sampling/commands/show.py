@@ -33,7 +33,7 @@ On a terminal they are paged.
 _EXAMPLES = """\
 examples:
   rlcode rollout show runs/r1 --failed --limit 20
-  rlcode rollout show runs/r1 --task mbpp/601 --error_type wrong_answer
+  rlcode rollout show runs/r1 --task Mbpp/601 --error_type wrong_answer
 """
 _PROMPT_LINES = 12
 

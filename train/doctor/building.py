@@ -20,7 +20,7 @@ _PACKAGES = "sudo apt-get install g++ python3-dev"
 
 
 def compiler() -> Iterator[Finding]:
-    """A compiler for C++ that finds Python's headers (`CXX`, else `c++`, as torch takes it), and ninja."""
+    """A compiler for C++ that finds Python's headers (`CXX`, else `c++`, as torch takes it)."""
     name = os.environ.get("CXX", "c++")
     if shutil.which(name) is None:
         yield Finding("C++ compiler", State.LIMITS, f"there is no {name}", _BLOCKS, _PACKAGES)
