@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rlcode.data import humaneval, jsonl, mbpp
-from rlcode.data.registry import load_problems, task_names
+from rlcode.data.registry import load_problems, task_names, training_problems_from
 from rlcode.errors import DataError, InputError
 from rlcode.types import Comparison, PartialLimits, Problem, TestCase, TestKind
 
@@ -222,3 +223,17 @@ def test_a_file_without_a_task_of_the_split_is_refused(tmp_path: Path) -> None:
 def test_mbpp_tasks_answer_to_three_names_and_humaneval_tasks_to_one() -> None:
     assert task_names("mbpp", "Mbpp/601") == ("Mbpp/601", "601", "MBPP/601")
     assert task_names("humaneval", "HumanEval/0") == ("HumanEval/0",)
+
+
+@pytest.mark.parametrize("benchmark", ["mbpp", "mbpp_sanitized", "apps", "codecontests"])
+def test_training_names_the_split_where_test_problems_would_be_among_them(benchmark: str) -> None:
+    args = SimpleNamespace(quiz_benchmark=benchmark, quiz_benchmark_file=None, quiz_split=None, quiz_exclude=None)
+    with pytest.raises(InputError, match=rf"without a split {benchmark} has its test problems.*--quiz_split train, "):
+        training_problems_from(args, "quiz_")
+
+
+def test_a_file_of_mbpp_has_its_test_problems_too(shared_data: Path) -> None:
+    args = SimpleNamespace(benchmark="mbpp", benchmark_file=str(shared_data / "mbpp.jsonl.gz"), exclude=None)
+    with pytest.raises(InputError, match="--split train"):
+        training_problems_from(SimpleNamespace(**vars(args), split=None))
+    assert len(training_problems_from(SimpleNamespace(**vars(args), split="train"))) == 374

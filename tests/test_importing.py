@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -235,7 +236,9 @@ def test_a_row_of_open_r1_that_is_no_problem_is_told(info: Any, words: str) -> N
 ROWS = [{"question": "a", "n": 1}, {"question": "b", "n": 2}]
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.parquet", "rows.csv", "saved", "split"])
+@pytest.mark.parametrize(
+    "name", ["rows.jsonl", "rows.json", "rows.json.gz", "rows.parquet", "rows.csv", "saved", "split"]
+)
 def test_rows_are_read_from_every_kind_of_place(tmp_path: Path, name: str) -> None:
     from datasets import Dataset, DatasetDict
 
@@ -244,6 +247,7 @@ def test_rows_are_read_from_every_kind_of_place(tmp_path: Path, name: str) -> No
         "rows.jsonl": lambda: path.write_text("".join(json.dumps(row) + "\n" for row in ROWS)),
         "rows.json": lambda: path.write_text(json.dumps(ROWS)),
         "rows.parquet": lambda: data.to_parquet(path),
+        "rows.json.gz": lambda: path.write_bytes(gzip.compress(json.dumps(data.to_list()).encode())),
         "rows.csv": lambda: data.to_csv(path),
         "saved": lambda: data.save_to_disk(path),
         "split": lambda: DatasetDict(train=data, test=data.select([0])).save_to_disk(path),
@@ -261,7 +265,7 @@ def test_rows_are_read_from_every_kind_of_place(tmp_path: Path, name: str) -> No
     ("name", "text", "words"),
     [
         ("a.parquet", "no", "no parquet file"),
-        ("a.json", "[1]", "array of objects"),
+        ("a.json", "[1]", "row 1: expected a JSON object, got int"),
         ("a.json", "[{]", "not valid JSON"),
         ("a.jsonl", "{\n", "line 1: not valid JSON"),
         ("a.csv", "", "has no rows"),

@@ -91,7 +91,7 @@ def _require_split(args: Any, prefix: str) -> None:
     if split is None and "train" in known and (file is None or benchmark in _WHOLE_FILES):
         raise InputError(
             f"without a split {benchmark} has its test problems among those to train on or to choose by; name one: "
-            f"--{prefix}split {', '.join(known)}"
+            f"--{prefix}split train, or else {', '.join(name for name in known if name != 'train')}"
         )
 
 

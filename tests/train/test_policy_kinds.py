@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
+from rlcode.cli import run
+from rlcode.data import jsonl
 from rlcode.errors import ConfigError, InputError, PolicyMismatchError
 from rlcode.types import Problem, TestCase, TestKind
 from sampling.adapters import adapter_version
@@ -22,10 +24,11 @@ from sampling.arguments import EngineArguments
 from sampling.decoding import sequence_logprobs
 from sampling.engine import Engine, EngineSettings, open_engine
 from sampling.identity import mean_gap, read_record
+from sampling.store import read_rollouts
 from sandbox.pool import open_sandbox
 from tests.random_models import make_model
 from tests.train.killed import Killed
-from tests.train.test_policy_rollouts import ScriptedEngine
+from tests.train.test_policy_rollouts import ScriptedEngine, problem
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
 from train.dpo import train_dpo
 from train.exporter import ExportOptions, export_adapter
@@ -339,6 +342,17 @@ def test_a_missing_bitsandbytes_is_told_with_the_command(monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else real(name))
     with pytest.raises(ConfigError, match=r"pip install 'rlcode\[qlora\]'"):
         check_kind(PolicyArguments(), ModelConfig("base", load_in_8bit=True), ALONE)
+
+
+def test_rollouts_are_drawn_from_whole_weights_that_were_trained(
+    tmp_path: Path, trained: dict[str, Path], random_model: Path
+):
+    jsonl.save([problem("t1")], tmp_path / "problems.jsonl")
+    line = ["--model", random_model, "--adapter", trained["full"], "--engine_sync", "merged", "--sandbox", "local"]
+    line += ["--benchmark_file", tmp_path / "problems.jsonl", "--num_generations", 2, "--max_completion_length", 4]
+    assert run("sampling.main", [*map(str, line), "--output_dir", str(tmp_path / "run")]) == 0
+    versions = {rollout.completion.policy_version for rollout in read_rollouts([tmp_path / "run"])}
+    assert versions == {adapter_version(trained["full"])}
 
 
 def test_an_adapter_is_no_start_for_full_finetuning_nor_a_checkpoint_one_for_lora(

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlcode.data.lines import read_json_lines
+from rlcode.data.lines import read_json_rows
 from rlcode.errors import DataError, InputError
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
@@ -35,10 +34,10 @@ def _file_rows(path: Path, split: str | None) -> Rows:
     if split is not None:
         raise InputError(f"{path} is one file and has no splits; leave {split!r} away")
     suffix = path.name.removesuffix(".gz").rpartition(".")[2].lower()
-    readers = {"parquet": _parquet, "csv": _csv, "json": _json}
+    readers = {"parquet": _parquet, "csv": _csv}
     if suffix in readers:
         return _numbered(readers[suffix](path), f"{path}, row")
-    return ((f"{path}, line {number}", row) for number, row in read_json_lines(path))
+    return read_json_rows(path)
 
 
 def _numbered(rows: Iterable[dict[str, Any]], where: str) -> Rows:
@@ -62,22 +61,6 @@ def _csv(path: Path) -> Iterator[dict[str, Any]]:
             yield from csv.DictReader(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no CSV file that can be read: {error}") from error
-
-
-def _json(path: Path) -> Iterator[dict[str, Any]]:
-    """An array of objects, or one object a line."""
-    with open(path, "rb") as file:
-        begins = file.read(64).lstrip()[:1]
-    if begins != b"[":
-        yield from (row for _, row in read_json_lines(path))
-        return
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON: {error}") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path} must hold an array of objects")
-    yield from rows
 
 
 def _dataset_rows(name: str, config: str | None, split: str | None) -> Rows:
