@@ -18,6 +18,7 @@ from rlcode.run_directory import write_json_lines
 from rlcode.tiny.tasks import SMALL_WORLD, make_problems
 from rlcode.types import to_json
 from sampling.store import read_rollouts
+from tests.conftest import ALL_TESTS
 from tests.train.killed import kill_all
 from train.checkpoints import WHOLE
 
@@ -127,3 +128,34 @@ def test_a_killed_run_draws_what_the_undisturbed_one_does(
     ]
     assert answers[0] == answers[1]
     assert set(answers[0].values()) == {4}
+
+
+@pytest.fixture(scope="module")
+def quizzed_by_vllm(tmp_path_factory, common: list[object]) -> Path:
+    """The same with vLLM in the one process."""
+    run_directory = tmp_path_factory.mktemp("dpo") / "vllm"
+    run(command("one", *common, *BY_VLLM, "--output_dir", run_directory))
+    return run_directory
+
+
+BY_VLLM = ("--engine", "vllm", "--engine_max_model_length", 512, "--num_train_epochs", 1)
+
+
+@pytest.mark.parametrize("processes", ["zero1", "zero2", "zero3"] if ALL_TESTS else ["zero2"])
+def test_a_killed_run_that_vllm_holds_quizzes_for_draws_what_the_undisturbed_one_does(
+    tmp_path: Path, common: list[object], quizzed_by_vllm: Path, processes: str
+):
+    line = command(processes, *common, *BY_VLLM, "--per_device_train_batch_size", 4, "--output_dir", tmp_path / "run")
+    kill_after_draws(line, tmp_path / "run", 5 * 8)
+    run(line)
+    assert draws_of(tmp_path / "run") == draws_of(quizzed_by_vllm)
+    one, two = weights(quizzed_by_vllm), weights(tmp_path / "run")
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
+    answers = [
+        sorted((c.policy_version, c.task_id, c.index, c.token_ids) for c in completions)
+        for completions in (
+            [r.completion for r in read_rollouts([path / "quiz"])] for path in (quizzed_by_vllm, tmp_path / "run")
+        )
+    ]
+    assert answers[0] == answers[1]
+    assert len({version for version, *_ in answers[0]}) == 3, "at the start, after three steps and after six"
