@@ -28,14 +28,6 @@ class Figures:
     """Failed samples by task and error type."""
     unscored: int = 0
 
-    @classmethod
-    def of(cls, judged: Iterable[Judged]) -> Self:
-        """The figures of all of `judged`."""
-        figures = cls()
-        for item in judged:
-            figures.add(item)
-        return figures
-
     def add(self, judged: Judged) -> None:
         """Count one sample."""
         task_id, outcome = judged.sample.task_id, judged.outcome

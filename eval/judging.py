@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from eval.samples import Sample
-from rlcode.extraction import MAX_CHARACTERS, too_long
+from rlcode.extraction import too_long
 from rlcode.extraction_worker import Extractor
 from rlcode.types import Answer, PartialLimits, Problem, Program, Unscored, Verdict
 from sandbox.judging import Submission, UnscoredShare, judge_answers
@@ -57,7 +57,7 @@ def judge_again(judged: Iterable[Judged], judge: Callable[[Iterable[Sample]], It
 def _answer(sample: Sample, problem: Problem) -> Answer | Submission:
     """A solution is a program; in a completion it has to be found."""
     if sample.is_solution:
-        return Submission(too_long(sample.text, MAX_CHARACTERS) or Program(sample.text, "solution"), problem)
+        return Submission(too_long(sample.text) or Program(sample.text, "solution"), problem)
     return Answer(sample.text, problem, sample.cut_off)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from eval.arguments import parse_arguments
 from rlcode.errors import InputError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from rlcode.types import EvalReport, Problem
     from sampling.engine import Engine
     from sandbox.protocol import Sandbox
-
-T = TypeVar("T")
 
 
 def main(argv: list[str]) -> int:
@@ -175,6 +173,7 @@ def judge_all(
     """Each of the `total` samples with its outcome, as they are judged; progress on stderr."""
     from eval.judging import checked, judge_again, judge_samples
     from rlcode.extraction_worker import Extractor
+    from sandbox.terminal import with_progress
 
     by_id, limits = {problem.task_id: problem for problem in problems}, limits_from(args)
     with Extractor() as extractor:
@@ -183,7 +182,7 @@ def judge_all(
             return judge_samples(some, by_id, sandbox=sandbox, extractor=extractor, limits=limits)
 
         judged = checked(judge(samples), total, args.max_unscored_share)
-        yield from _with_progress(judge_again(judged, judge), total)
+        yield from with_progress(judge_again(judged, judge), total)
 
 
 def make_report(
@@ -297,12 +296,3 @@ def open_engine_for(args: argparse.Namespace) -> Engine:
 
     settings = EngineSettings.from_arguments(args)
     return open_engine(settings, args.model, args.adapter, logs=args.output_dir / "vllm")
-
-
-def _with_progress(items: Iterable[T], total: int) -> Iterator[T]:
-    """A progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(items, total=total, description="judging", console=console, disable=not sys.stderr.isatty()))

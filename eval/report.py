@@ -23,17 +23,15 @@ from eval.evaluations import GREEDY, REPORT, VERDICTS
 from eval.figures import Figures
 from eval.judging import Judged
 from eval.ordered_rows import OrderedRows
-from eval.report_tables import TABLES, figures_of, tables
+from eval.report_tables import TABLES, figures_of, notes_of, tables
 from eval.samples import sample_row
 from rlcode.data.evalplus import passed_base
-from rlcode.data.forgeable import FORGEABLE
 from rlcode.errors import InputError
 from rlcode.run_directory import write_atomically, write_json
 from rlcode.types import EvalReport, Problem, Unscored, Verdict, to_json
 
 SAMPLES, PAGE, RUN = "samples.jsonl", "report.html", "run.json"
 _OURS = (REPORT, PAGE, *TABLES, VERDICTS, GREEDY, SAMPLES, DRAWN, DRAWN_GREEDY, RUN)
-_NOT_SHOWN = 10  # names of tasks in one line of the table
 
 
 def verdict_row(judged: Judged) -> dict[str, Any]:
@@ -145,7 +143,7 @@ def print_report(report: EvalReport) -> None:
     backend = f"judged by the {report.backend} sandbox"
     console.print(f"{report.benchmark}: {report.num_tasks} tasks, {report.num_samples} samples, {backend}")
     console.print(_table(report))
-    for line in _notes(report):
+    for line in notes_of(report):
         console.print(line, highlight=False, markup=False)
 
 
@@ -163,18 +161,3 @@ def _table(report: EvalReport) -> Any:
     for error_type, count in report.error_types.items():
         table.add_row(error_type, str(count), f"{count / scored:.1%} of scored samples")
     return table
-
-
-def _notes(report: EvalReport) -> list[str]:
-    notes = [f"pass@{k} is withheld: {reason}" for k, reason in report.withheld.items()]
-    if report.unscored or report.greedy_unscored:
-        notes.append(f"{report.unscored + report.greedy_unscored} samples could not be judged and count for nothing")
-    if report.forgeable:
-        notes.append(FORGEABLE)
-    if report.left_out:
-        notes.append(f"{len(report.left_out)} tasks are left out: the sandbox lacks libraries that they need")
-    missing = report.tasks_without_samples
-    if missing:
-        more = f" and {len(missing) - _NOT_SHOWN} more" if len(missing) > _NOT_SHOWN else ""
-        notes.append(f"{len(missing)} tasks without samples: {', '.join(missing[:_NOT_SHOWN])}{more}")
-    return notes

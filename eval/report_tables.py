@@ -13,6 +13,7 @@ from rlcode.data.forgeable import FORGEABLE
 from rlcode.types import EvalReport, Interval, Problem
 
 MARKDOWN, CSV, PROBLEMS = TABLES = ("report.md", "report.csv", "problems.csv")
+_SHOWN = 10  # names of tasks in one note
 
 
 def tables(report: EvalReport, figures: Figures, problems: Sequence[Problem]) -> dict[str, str]:
@@ -56,14 +57,24 @@ def markdown(report: EvalReport) -> str:
         ),
         *(f"| {name} | {_percent(count / scored)} of samples | |" for name, count in report.error_types.items()),
     ]
-    notes = [f"pass@{k} is withheld: {reason}." for k, reason in report.withheld.items()]
-    if report.unscored:
-        notes.append(f"{report.unscored} samples could not be judged and count for nothing.")
-    if report.forgeable:
-        notes.append(f"{FORGEABLE}.")
-    if report.left_out:
-        notes.append(f"{len(report.left_out)} tasks are left out: the sandbox lacks libraries that they need.")
+    notes = [f"{note}." for note in notes_of(report)]
     return "\n".join(lines + (["", *notes] if notes else [])) + "\n"
+
+
+def notes_of(report: EvalReport) -> list[str]:
+    """What a reader of the figures must know: what is withheld, lost, left out or missing."""
+    notes = [f"pass@{k} is withheld: {reason}" for k, reason in report.withheld.items()]
+    if report.unscored or report.greedy_unscored:
+        notes.append(f"{report.unscored + report.greedy_unscored} samples could not be judged and count for nothing")
+    if report.forgeable:
+        notes.append(FORGEABLE)
+    if report.left_out:
+        notes.append(f"{len(report.left_out)} tasks are left out: the sandbox lacks libraries that they need")
+    missing = report.tasks_without_samples
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        notes.append(f"{len(missing)} tasks without samples: {', '.join(missing[:_SHOWN])}{more}")
+    return notes
 
 
 def _all(report: EvalReport) -> list[tuple[str, Interval]]:

@@ -126,11 +126,6 @@ class _Text:
     index: int | None = None
 
 
-def read_samples(path: Path, problems: Sequence[Problem], benchmark: str) -> list[Sample]:
-    """All samples of `path`, in its order; see `SamplesFile`."""
-    return list(SamplesFile(path, problems, benchmark))
-
-
 def tasks_without_samples(present: Container[str], problems: Iterable[Problem]) -> tuple[str, ...]:
     """The task ids that are not `present`, in the benchmark's order."""
     return tuple(problem.task_id for problem in problems if problem.task_id not in present)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from rlcode.errors import ConfigError
@@ -122,15 +123,7 @@ class PoolArguments:
 
 def add_prompt_options(group: Any) -> None:
     """The fields of `PromptArguments` as options of an argparse group."""
-    types = {"num_shots": int, "enable_thinking": _switch}
-    for prompt_field in fields(PromptArguments):
-        group.add_argument(
-            f"--{prompt_field.name}",
-            type=types.get(prompt_field.name, str),
-            default=prompt_field.default,
-            choices=prompt_field.metadata.get("choices"),
-            help=prompt_field.metadata["help"],
-        )
+    _add_options(group, PromptArguments, {"num_shots": int, "enable_thinking": _switch})
 
 
 def _switch(text: str) -> bool:
@@ -142,17 +135,7 @@ def _switch(text: str) -> bool:
 
 def add_engine_options(group: Any) -> None:
     """The fields of `EngineArguments` as options of an argparse group."""
-    defaults = EngineArguments()
-    for engine_field in fields(EngineArguments):
-        default = getattr(defaults, engine_field.name)
-        kind: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {"type": type(default)}
-        group.add_argument(
-            f"--{engine_field.name}",
-            **kind,
-            default=default,
-            choices=engine_field.metadata.get("choices"),
-            help=f"{engine_field.metadata['help']} (default {default or 'none'})",
-        )
+    _add_options(group, EngineArguments, {})
 
 
 def mapping_from(name: str, value: dict | str | None, example: str) -> dict[str, Any]:
@@ -176,14 +159,21 @@ def strategy_options_from(value: dict | str | None) -> dict[str, Any]:
 
 def add_pool_options(group: Any) -> None:
     """The fields of `PoolArguments` as options of an argparse group."""
-    types = {"max_length_ratio": float, "max_side_tokens": int}
-    for pool_field in fields(PoolArguments):
+    _add_options(group, PoolArguments, {"max_length_ratio": float, "max_side_tokens": int})
+
+
+def _add_options(group: Any, arguments: type, readers: Mapping[str, Callable[[str], Any]]) -> None:
+    """The fields of a dataclass as options; `readers` of those whose default has another type than their values."""
+    for one in fields(arguments):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        is_list, reader = isinstance(default, list), readers.get(one.name, str if default is None else type(default))
+        kind: dict[str, Any] = {"nargs": "+"} if is_list else {"type": reader}
         group.add_argument(
-            f"--{pool_field.name}",
-            type=types.get(pool_field.name, type(pool_field.default)),
-            default=pool_field.default,
-            choices=pool_field.metadata.get("choices"),
-            help=f"{pool_field.metadata['help']} (default {pool_field.default})",
+            f"--{one.name}",
+            **kind,
+            default=default,
+            choices=one.metadata.get("choices"),
+            help=f"{one.metadata['help']} (default {'none' if default in (None, []) else default})",
         )
 
 

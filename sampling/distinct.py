@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from sampling.sides import Scored, Sides
@@ -26,7 +24,7 @@ def find_distinct(everything: Sides, max_tokens: int | None) -> tuple[Sides, Sco
     groups = _starts(problem, code, prompt)
     sizes, first = np.diff(groups, append=len(order)), order[groups]
     is_kept = ~unstable[first] & ~too_long[first]
-    kept, copies = _in_order(first[is_kept], sizes[is_kept])
+    kept = np.sort(first[is_kept])
     stand_in = np.empty(len(everything), dtype=np.int64)
     stand_in[order] = np.repeat(first, sizes)
     counts = {
@@ -34,13 +32,7 @@ def find_distinct(everything: Sides, max_tokens: int | None) -> tuple[Sides, Sco
         "too_long": int((too_long & ~unstable).sum()),
         "duplicates": int((~too_long & ~unstable).sum()) - len(kept),
     }
-    sides = dataclasses.replace(everything.take(kept), copies=copies)
-    return sides, _stood_for(everything, stand_in, kept), counts
-
-
-def _in_order(positions: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(positions)
-    return positions[order], values[order]
+    return everything.take(kept), _stood_for(everything, stand_in, kept), counts
 
 
 def _stood_for(everything: Sides, stand_in: np.ndarray, kept: np.ndarray) -> Scored:

@@ -155,10 +155,6 @@ class ErrorNotebook:
         """Share now less the share in the long run: above 0 the failure becomes more frequent."""
         return self.frequency(error, "short") - self.frequency(error, "long")
 
-    def weakest(self, k: int) -> list[Kind]:
-        """The `k` failures that are most frequent now, the worst first."""
-        return list(self._by_kind("short"))[:k]
-
     def samples(self, horizon: Horizon = "short") -> float:
         """To how many samples of one weight the shares amount (Kish's effective sample size)."""
         weights = self._weights(horizon)

@@ -27,6 +27,7 @@ from rlcode.types import Completion
 from sampling.adapters import base_fingerprint, check_adapter, weight_files
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import LoadedPolicy, Sequences, fixed_sequences, mean_gap, read_record, tolerance_for
+from sampling.tokenizer import tokenizer_of
 from sampling.vllm_server import ServerInfo, ServerLost, VllmServer, connections_for
 from sampling.vllm_settings import require_servable
 
@@ -103,7 +104,7 @@ class VllmServerEngine:
             )
         weight_files(model)
         self.policy_version = 0
-        self.tokenizer = _tokenizer(model)
+        self.tokenizer = tokenizer_of(model)
         self._base_model = model
         self._advice = advice or f"start it with `rlcode serve --model {model}` and run the same command again"
         self._wait_s = settings.server_wait_s
@@ -455,15 +456,6 @@ def _adapter_name(version: int, adapter: Path) -> str:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         digest.update((adapter / name).read_bytes())
     return f"policy-v{version}-{digest.hexdigest()[:16]}"
-
-
-def _tokenizer(model: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer for model {model!r}: {error}") from error
 
 
 class _LoopThread:

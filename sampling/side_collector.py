@@ -140,7 +140,6 @@ class SideCollector:
             task_ids=tuple(task_ids),
             kinds=tuple(kinds),
             error_type=types[held["kind"]],
-            copies=np.ones(len(content), dtype=np.int32),
             row=np.arange(len(content)),
             **held,
         )

@@ -48,8 +48,6 @@ class Sides:
     """Hash of the text, exact."""
     code: np.ndarray
     """Hash of the normalised program: two sides of one problem with the same code do the same."""
-    copies: np.ndarray
-    """Scored completions that this one stands for: those of its problem with its code."""
     row: np.ndarray
     """Where its text and tokens lie in the pool's `rows`."""
 

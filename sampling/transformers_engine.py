@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from rlcode.errors import EngineError, InputError, PolicyMismatchError
 from rlcode.types import Completion
@@ -17,6 +17,7 @@ from sampling.adapters import check_adapter, weight_files
 from sampling.decoding import Chooser, Row, decode_block, sequence_logprobs
 from sampling.engine import GenerationRequest, SamplingParams, decode, request_seed
 from sampling.identity import BaseScores, LoadedPolicy
+from sampling.tokenizer import tokenizer_of
 
 
 class TransformersEngine:
@@ -42,10 +43,7 @@ class TransformersEngine:
             InputError: the model can't be loaded.
         """
         weight_files(model)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise InputError(f"no tokenizer for model {model!r}: {error}") from error
+        tokenizer = tokenizer_of(model)
         return cls(_load(model), tokenizer, base_model=model, batch_size=batch_size)
 
     def load_adapter(self, version: int, path: Path) -> float | None:

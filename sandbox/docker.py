@@ -67,15 +67,6 @@ def connect() -> DockerClient:
     return client
 
 
-def docker_available() -> str | None:
-    """Why containers can't be used here, with what to do; None if they can. Says nothing of the image."""
-    try:
-        connect().close()
-    except SandboxUnavailableError as error:
-        return str(error)
-    return None
-
-
 @dataclass(frozen=True)
 class UidSpace:
     """User ids of an engine, cut into ranges: the kernel counts processes by user id over all containers.

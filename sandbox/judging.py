@@ -7,13 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from rlcode.errors import SandboxError
 from rlcode.extraction_worker import Extractor
 from rlcode.types import Answer, PartialLimits, Problem, Program, Unscored, Verdict
+from sandbox.ordered import result_of
 from sandbox.protocol import Job, Sandbox
 
 MOST_IN_FLIGHT = 1024
@@ -154,7 +155,7 @@ class Judging(Generic[Item]):
                     return None
                 continue
             self.in_flight -= 1
-            outcome = _result(done)
+            outcome = result_of(done)
             return Judged(*self._with_sandbox.pop(done), outcome)
 
     def _extract(self) -> None:
@@ -180,13 +181,6 @@ class Judging(Generic[Item]):
     def _pass_failure_on(self, extraction: Future[None]) -> None:
         if not extraction.cancelled() and extraction.exception() is not None:
             self._finished.put(extraction)  # to ask for its result raises what went wrong
-
-
-def _result(done: Future[Any]) -> Any:
-    try:
-        return done.result()
-    except CancelledError:
-        raise SandboxError("the sandbox was closed") from None
 
 
 def _ready(waiting: queue.SimpleQueue[Item]) -> Iterator[Item]:

@@ -6,12 +6,14 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
+from typing import TypeVar
 
 from rlcode.errors import SandboxError
 from rlcode.types import Unscored, Verdict
 from sandbox.protocol import Job
 
 Result = Verdict | Unscored
+T = TypeVar("T")
 
 MOST_PENDING = 1024
 """Results of one caller that may wait behind a slow one."""
@@ -33,7 +35,7 @@ def judge_in_order(
             if not window.pending:
                 return
             if window.pending[0].done():
-                yield _result(window.pending.popleft())
+                yield result_of(window.pending.popleft())
             else:
                 window.wait()
     finally:
@@ -76,7 +78,12 @@ class _Window:
         self._unfinished -= 1
 
 
-def _result(future: Future[Result]) -> Result:
+def result_of(future: Future[T]) -> T:
+    """What became of it.
+
+    Raises:
+        SandboxError: the sandbox was closed meanwhile, or what the future raises.
+    """
     try:
         return future.result()
     except CancelledError:

@@ -55,20 +55,6 @@ class BatchPlan:
         return text
 
 
-def accumulation_for(per_step: int, per_device: int, processes: int) -> int:
-    """The gradient accumulation that makes so many pairs or completions a step.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if per_step % (per_device * processes):
-        raise ConfigError(
-            f"{per_step} a step can't be made of {processes} processes with {per_device} each; change "
-            "per_device_train_batch_size"
-        )
-    return per_step // (per_device * processes)
-
-
 @dataclass(frozen=True)
 class RunLength:
     """How long a run is and what it leaves behind. Figures are upper bounds: every sequence as long as it may be."""

@@ -32,6 +32,7 @@ from sampling.adapters import (
 )
 from sampling.engine import EngineSettings, open_engine
 from sampling.identity import LoadedPolicy
+from sampling.tokenizer import tokenizer_of
 from sampling.transformers_engine import TransformersEngine
 from sampling.vllm_engine import VllmEngine
 from train import export_proof
@@ -103,7 +104,7 @@ class _Export:
         self._tokenizer: Any = None
 
     def run(self) -> Proof:
-        self._tokenizer = _load_tokenizer(self._base)
+        self._tokenizer = tokenizer_of(self._base)
         policy = load_policy(self._base, self._options)
         self._dtype = str(policy.dtype).removeprefix("torch.")
         with self._watch.measure("proof"):
@@ -215,13 +216,6 @@ def load_policy(base: str, options: ExportOptions) -> Any:
         return PeftModel.from_pretrained(weights.to(_device(options)), str(options.adapter)).eval()
     except (ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"adapter {options.adapter} can't be put on {base}: {error}") from error
-
-
-def _load_tokenizer(base: str) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(base)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer for model {base!r}: {error}") from error
 
 
 def _device(options: ExportOptions) -> str:

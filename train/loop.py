@@ -16,7 +16,6 @@ the last stage that was finished, and the stage that was under way goes on where
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from rlcode.errors import ConfigError
 from rlcode.run_directory import RunDirectory, read_json_lines, write_json_lines
 from rlcode.types import Problem
 from train.loop_arguments import LoopArguments, command_line
-from train.loop_summary import Outcome, print_outcomes, write_summary
+from train.loop_summary import Outcome, best_of, print_outcomes, write_summary
 from train.stage_check import DORA
 from train.stage_process import end_leftover, run_stage
 
@@ -272,7 +271,7 @@ class Loop:
         self.say(self.outcomes[-1].describe())
 
     def _is_in_vain(self) -> bool:
-        best = max(range(len(self.outcomes)), key=lambda at: self.outcomes[at].pass_at_1.value)
+        best = self.outcomes.index(best_of(self.outcomes))
         return 0 < self.args.patience <= len(self.outcomes) - 1 - best
 
     def _do(self, name: str, command: Sequence[str], finished: Path | None = None) -> None:
@@ -321,7 +320,3 @@ def _rlcode(command: str) -> list[str]:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -27,6 +27,8 @@ from train.model_shapes import ModelShape
 GIB = 2**30
 RUNTIME = 1 * GIB
 """Context, loaded kernels and workspaces of one process on a device: an assumption, not a measurement."""
+_ENGINE_WEIGHT_BYTES = 2
+"""Of a parameter in vLLM, which holds weights in 16 bits."""
 COMFORTABLE = 0.9
 """Share of a device above which a plan is tight, since fragmentation and buffers are not counted."""
 
@@ -296,9 +298,9 @@ class Cache:
     """Of the longest kind; of shorter ones more fit."""
 
 
-def engine_cache(engine: Engine, shape: ModelShape, device_memory: int, weight_bytes: int = 2) -> Cache:
+def engine_cache(engine: Engine, shape: ModelShape, device_memory: int) -> Cache:
     """vLLM's cache on a device of its own or on one that it shares: its share without weights and runtime."""
-    left = int(engine.share * device_memory) - shape.parameters() * weight_bytes - RUNTIME
+    left = int(engine.share * device_memory) - shape.parameters() * _ENGINE_WEIGHT_BYTES - RUNTIME
     tokens = max(0, left) // cache_per_token(shape)
     return Cache(left, tokens, tokens // engine.max_length)
 

@@ -15,7 +15,7 @@ from typing import Any
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoModelForCausalLM, set_seed
 from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import ModelConfig, get_quantization_config
 
@@ -24,6 +24,7 @@ from rlcode.run_directory import flush_to_disk
 from rlcode.types import to_json
 from sampling.adapters import check_adapter, check_checkpoint, write_adapter_metadata
 from sampling.identity import PolicyRecord, quantised_bits, record_policy
+from sampling.tokenizer import tokenizer_of
 
 ADAPTER_NAME = "default"
 FOLDERS = {False: "adapter", True: "model"}
@@ -37,12 +38,8 @@ def load_tokenizer(model_args: ModelConfig) -> Any:
         ConfigError, InputError: no model was named, or it can't be found.
     """
     _require_model(model_args)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model_args.model_name_or_path, revision=model_args.model_revision, padding_side="left"
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer for model {model_args.model_name_or_path!r}: {error}") from error
+    model, revision = str(model_args.model_name_or_path), model_args.model_revision
+    tokenizer = tokenizer_of(model, revision=revision, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

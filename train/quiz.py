@@ -143,7 +143,7 @@ class Quiz(TrainerCallback):
     def _hold(self, step: int) -> Outcome:
         version = self._first_version + step
         with self._trainer.stopwatch.measure("quiz"), self._policy_in_force(version):
-            outcomes = [self._outcome(step, version) if self._examiner else None]
+            outcomes = [self._outcome(step, version)]
             broadcast_object_list(outcomes)
         (outcome,) = outcomes
         if outcome is None:

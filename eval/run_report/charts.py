@@ -61,15 +61,13 @@ def stacked_chart(
     return _figure(anchor, title, note, stacks(series, labels, unit), _legend(series), numbers)
 
 
-def curve_chart(
-    anchor: str, title: str, note: str, lines: Sequence[Curve], unit: Unit = NUMBER, *, from_zero: bool = True
-) -> Html:
+def curve_chart(anchor: str, title: str, note: str, lines: Sequence[Curve], unit: Unit = NUMBER) -> Html:
     """Lines over the steps of a training."""
     steps = sorted({x for line in lines for x, _ in line.points})
     values = [dict(line.points) for line in lines]
     rows = [[f"{step:g}", *(unit.exact(one[step]) if step in one else "" for one in values)] for step in steps]
     numbers = table(["step", *(line.name for line in lines)], rows, title)
-    return _figure(anchor, title, note, curves(lines, unit, from_zero=from_zero), _legend(lines), numbers)
+    return _figure(anchor, title, note, curves(lines, unit), _legend(lines), numbers)
 
 
 def compared_chart(

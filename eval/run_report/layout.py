@@ -8,7 +8,6 @@ everything else       the directory itself
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -233,7 +232,7 @@ def _pairs_sources(layout: Layout, training: Training) -> Iterator[SampleSet]:
     for path in training.rollouts:
         files = _files(path) if path.is_dir() else (path,) if path.exists() else ()
         if files:
-            role = Role.GROUPS if any(re.match(r"rollouts-rank", file.name) for file in files) else Role.ROLLOUTS
+            role = Role.GROUPS if any(file.name.startswith("rollouts-rank") for file in files) else Role.ROLLOUTS
             yield SampleSet(f"rollouts of {path.name}", role, files, path)
         else:
             layout.absent.append(f"the rollouts that pairs were drawn from, {path}")

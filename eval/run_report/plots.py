@@ -108,11 +108,11 @@ def stacks(series: Sequence[Series], labels: Sequence[str], unit: Unit) -> Html:
     return _picture(bottom, _grid(scale, unit), tag("g", *drawn, class_="stack"), foot)
 
 
-def curves(lines: Sequence[Curve], unit: Unit, *, from_zero: bool = True) -> Html:
+def curves(lines: Sequence[Curve], unit: Unit) -> Html:
     """Lines over steps."""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
-    scale = _scale(min(0.0, *ys) if from_zero else min(ys), max(ys))
+    scale = _scale(min(0.0, *ys), max(ys))
     first, last = min(xs), max(xs)
     inner = WIDTH - _LEFT - _RIGHT - 12
 
@@ -153,11 +153,11 @@ def pairs_of_bars(rows: Sequence[tuple[str, str, float, float]], names: tuple[st
     return _picture(_TOP + gap * len(rows), join(drawn))
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round values, from one at or below `low` to one at or above `high`."""
+def nice_ticks(low: float, high: float) -> list[float]:
+    """About five round values, from one at or below `low` to one at or above `high`."""
     if high <= low:
         high = low + (abs(low) or 1.0)
-    rough = (high - low) / count
+    rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first = math.floor(low / step + 1e-9)

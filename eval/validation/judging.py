@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from eval.validation.findings import Finding, Kind
 from eval.validation.trivial import Trivial, same_answer, trivial_programs
-from rlcode.errors import DataError, SandboxError
+from rlcode.errors import DataError
 from rlcode.types import PartialLimits, Problem, Program, Unscored, Verdict
 from sandbox.flaky import find_flaky
 from sandbox.judging import UnscoredShare
+from sandbox.ordered import result_of
 from sandbox.protocol import Job, Sandbox
 
 _IN_FLIGHT = 256
@@ -111,11 +112,9 @@ def failure(verdict: Verdict) -> str:
 
 def _outcome(future: Future[Verdict | Unscored]) -> Outcome:
     try:
-        return future.result()
+        return result_of(future)
     except DataError as error:
         return error
-    except CancelledError:
-        raise SandboxError("the sandbox was closed") from None
 
 
 def _findings(trial: Trial, outcome: Outcome) -> Iterator[Finding]:

@@ -33,6 +33,8 @@ from rlcode.types import PartialLimits, Problem, TestCase, TestKind, Verdict
 FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input", "atol")
 _PLUS = "assert candidate("
 """How the plus tests begin, and no base test does."""
+_REFERENCE = "_plus_reference"
+"""What the tests call the reference solution."""
 
 Restore = Callable[[list[Any]], list[Any]]
 """Gives the arguments of one call the types that JSON lost."""
@@ -224,21 +226,21 @@ def _reference(solution: str, entry_point: str, where: str) -> str:
 
 
 class _Renamed(ast.NodeTransformer):
-    """Gives a name another one wherever it stands for a value."""
+    """Gives a name that of the reference wherever it stands for a value."""
 
-    def __init__(self, name: str, to: str = "_plus_reference") -> None:
-        self._name, self._to = name, to
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
-        node.id = self._to if node.id == self._name else node.id
+        node.id = _REFERENCE if node.id == self._name else node.id
         return node
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         self.generic_visit(node)
-        node.arg = self._to if node.arg == self._name else node.arg
+        node.arg = _REFERENCE if node.arg == self._name else node.arg
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         self.generic_visit(node)
-        node.name = self._to if node.name == self._name else node.name
+        node.name = _REFERENCE if node.name == self._name else node.name
         return node

@@ -59,15 +59,10 @@ def rows(file: Path | None, source: Source) -> Rows:
         DataError: they can't be had.
     """
     if file is not None:
-        return file_rows(file)
+        return read_json_rows(file)
     if isinstance(source, Release):
         return _release_rows(source)
     return _table_rows(source) if isinstance(source, Table) else _raw_rows(source)
-
-
-def file_rows(file: Path) -> Rows:
-    """The rows of a file of JSON lines, or of one JSON list."""
-    return read_json_rows(file)
 
 
 def _table_rows(table: Table) -> Rows:
@@ -91,7 +86,7 @@ def _raw_rows(raw: RawFiles) -> Rows:
             path = hf_hub_download(raw.name, name, repo_type="dataset", revision=revision(raw.name))
         except (OSError, ValueError, HTTPError) as error:
             raise _unreachable(raw.name, error) from error
-        for where, row in file_rows(Path(path)):
+        for where, row in read_json_rows(Path(path)):
             yield where.replace(path, f"{raw.name}/{name}"), row
 
 
@@ -103,7 +98,7 @@ def _release_rows(release: Release) -> Rows:
         path = str(DownloadManager().download(release.url))
     except (OSError, ValueError, HTTPError) as error:
         raise _unreachable(release.url, error) from error
-    for where, row in file_rows(Path(path)):
+    for where, row in read_json_rows(Path(path)):
         yield where.replace(path, release.url), row
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlcode.data import hub, mbpp
+from rlcode.data.lines import read_json_rows
 from rlcode.data.rows import parse_field, text_field, unix_newlines
 from rlcode.errors import DataError, InputError
 from rlcode.types import Problem, TestCase, TestKind
@@ -32,7 +33,7 @@ def load(file: Path | None, split: str | None) -> list[Problem]:
         raise InputError(f"{SOURCE} has no split {split!r}; known: {', '.join(SPLITS)}")
     if file is None:
         raise InputError(f"{SOURCE} is not on the hub; name its file with --benchmark_file")
-    rows = hub.file_rows(file)
+    rows = read_json_rows(file)
     problems = [problem_from_row(row, where) for where, row in rows if split in (None, row.get("split"))]
     if not problems:
         raise InputError(f"{file} has no task of the split {split!r}")

@@ -49,10 +49,6 @@ def version(file: Path | None) -> dict[str, Any]:
 # The types that JSON lost, each named by what becomes of a list in it.
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value)
-
-
 def _tuples_in(value: Any) -> Any:
     return [tuple(item) for item in value]
 
@@ -78,7 +74,7 @@ def _tuples_as_values(value: Any) -> Any:
 
 
 EVERY = {
-    _tuple: (
+    tuple: (
         *(2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470),
         *(560, 579, 596, 616, 630, 726, 740, 744, 809),
     ),
@@ -89,7 +85,7 @@ EVERY = {
 """Tasks in which this holds of every argument."""
 FIRST = {
     _tuples_in: (75, 413, 444, 753),
-    _tuple: (250, 307, 405, 446, 617, 720, 763, 808),
+    tuple: (250, 307, 405, 446, 617, 720, 763, 808),
     _tuple_of_maybe_tuples: (278,),
     _sets_in: (115,),
     _tuples_as_values: (722,),
@@ -97,7 +93,7 @@ FIRST = {
     float: (124,),
 }
 """Tasks in which it holds of the first argument."""
-SECOND = {_tuple: (106, 750), complex: (124,)}
+SECOND = {tuple: (106, 750), complex: (124,)}
 
 
 def _restorer(task_id: str) -> evalplus.Restore:

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlcode.errors import InputError
 from sampling.arguments import PoolArguments, add_pool_options, require, strategy_options_from
+from sampling.tokenizer import tokenizer_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -91,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.output} is there already; name another --output or remove it")
     require(arguments.num_pairs >= 1, "num_pairs must be at least 1")
     options = PoolArguments(**{one.name: getattr(arguments, one.name) for one in fields(PoolArguments)}).pool_options()
-    tokenizer = _load_tokenizer(arguments.model) if arguments.model else None
+    tokenizer = tokenizer_of(arguments.model) if arguments.model else None
     notebook = ErrorNotebook.load(arguments.notebook) if arguments.notebook else ErrorNotebook()
     pool = build_pair_pool(notebook.watched(read_rollouts(arguments.runs, logprobs=False)), options)
     Console(highlight=False).print(summary_table(pool.summary))
@@ -100,15 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
     write(pairs, arguments.output, arguments.format)
     print(f"{len(pairs)} pairs in {arguments.output}")
     return 0
-
-
-def _load_tokenizer(model: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer for model {model!r}: {error}") from error
 
 
 def every_pair(pool: PairPool) -> Iterator[Draw]:

@@ -14,7 +14,7 @@ from sampling.snapshots import QuizResult, Snapshot, last_quiz
 from sampling.strategies.mixture import Groups, MixturePlan, Part
 from sampling.strategies.options import Order, check_share
 from sampling.strategies.protocol import Plan
-from sampling.strategies.windows import Window, WindowSchedule, plan_windows, window_weights
+from sampling.strategies.windows import Window, parts_by_window, plan_windows, window_weights
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class AdaptiveStrategy:
             turn = Part("window", 1 - rest - sum(part.share for part in replay), window_weights(types, window))
             return [turn, *replay, Part("rest", rest, types.sizes)]
 
-        return MixturePlan(pool, types, WindowSchedule(windows, parts).parts_at)
+        return MixturePlan(pool, types, parts_by_window(windows, parts))
 
     def orders(self, history: Sequence[Snapshot]) -> list[Order]:
         """The order from each snapshot on."""

@@ -10,7 +10,7 @@ from sampling.snapshots import Snapshot
 from sampling.strategies.mixture import Groups, MixturePlan, Part
 from sampling.strategies.options import Order, check_order, check_share
 from sampling.strategies.protocol import Plan
-from sampling.strategies.windows import Window, WindowSchedule, plan_windows, window_weights
+from sampling.strategies.windows import Window, parts_by_window, plan_windows, window_weights
 
 
 @dataclass(frozen=True)
@@ -34,4 +34,4 @@ class ProgressiveStrategy:
             turn = Part("window", self.window_share, window_weights(types, window))
             return [turn, Part("rest", 1 - self.window_share, types.sizes)]
 
-        return MixturePlan(pool, types, WindowSchedule(windows, parts).parts_at)
+        return MixturePlan(pool, types, parts_by_window(windows, parts))

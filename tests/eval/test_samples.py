@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eval.samples import Sample, read_samples, sample_row, tasks_without_samples
+from eval.samples import Sample, SamplesFile, sample_row, tasks_without_samples
 from rlcode.data.registry import load_problems
 from rlcode.errors import DataError
 from rlcode.types import Problem, Program
@@ -28,7 +28,7 @@ def test_samples_keep_their_order_and_are_counted_within_their_task(lines: Lines
         {"task_id": "T/0", "completion": "b"},
         {"task_id": "T/1", "completion": "a"},
     )
-    assert read_samples(path, problems, "humaneval") == [
+    assert list(SamplesFile(path, problems, "humaneval")) == [
         Sample("T/1", 0, "a"),
         Sample("T/0", 0, "b"),
         Sample("T/1", 1, "a"),
@@ -37,25 +37,26 @@ def test_samples_keep_their_order_and_are_counted_within_their_task(lines: Lines
 
 def test_a_solution_wins_over_a_completion_and_other_fields_are_ignored(lines: Lines, problems: list[Problem]) -> None:
     row = {"task_id": "T/0", "completion": 3, "solution": "def f0(): ...", "prompt": "another", "result": "passed"}
-    assert read_samples(lines("samples.jsonl", row), problems, "humaneval") == [Sample("T/0", 0, "def f0(): ...", True)]
+    path = lines("samples.jsonl", row)
+    assert list(SamplesFile(path, problems, "humaneval")) == [Sample("T/0", 0, "def f0(): ...", True)]
 
 
 def test_a_null_field_counts_as_absent(lines: Lines, problems: list[Problem]) -> None:
     row = {"task_id": "T/0", "completion": "", "solution": None}
-    assert read_samples(lines("samples.jsonl", row), problems, "humaneval") == [Sample("T/0", 0, "")]
+    assert list(SamplesFile(lines("samples.jsonl", row), problems, "humaneval")) == [Sample("T/0", 0, "")]
 
 
 def test_a_gzipped_file_is_read(tmp_path: Path, problems: list[Problem]) -> None:
     path = tmp_path / "samples.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps({"task_id": "T/0", "completion": "é"}).encode()))
-    assert read_samples(path, problems, "humaneval") == [Sample("T/0", 0, "é")]
+    assert list(SamplesFile(path, problems, "humaneval")) == [Sample("T/0", 0, "é")]
 
 
 @pytest.mark.parametrize("name", ["Mbpp/601", "MBPP/601", "601", 601])
 def test_mbpp_tasks_answer_to_all_their_names(lines: Lines, shared_data: Path, name: str | int) -> None:
     problems = load_problems("mbpp", shared_data / "mbpp.jsonl.gz")
     path = lines("samples.jsonl", {"task_id": name, "solution": "x"})
-    assert read_samples(path, problems, "mbpp") == [Sample("Mbpp/601", 0, "x", True)]
+    assert list(SamplesFile(path, problems, "mbpp")) == [Sample("Mbpp/601", 0, "x", True)]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_mbpp_tasks_answer_to_all_their_names(lines: Lines, shared_data: Path, n
 def test_a_row_that_cannot_be_used_is_named(lines: Lines, problems: list[Problem], row: Any, words: str) -> None:
     path = lines("samples.jsonl", {"task_id": "T/0", "completion": "fine"}, row)
     with pytest.raises(DataError, match=f"{path}, line 2: {words}"):
-        read_samples(path, problems, "humaneval")
+        list(SamplesFile(path, problems, "humaneval"))
 
 
 def test_tasks_without_samples_are_named_in_the_order_of_the_benchmark(problems: list[Problem]) -> None:
@@ -90,7 +91,7 @@ def test_samples_come_back_from_their_rows_as_the_programs_that_were_judged(
         sample_row(Sample("T/0", 1, "no program"), Program(None, "no code")),
     ]
     assert [row["completion"] for row in rows] == ["a\ud800", "no program"]
-    assert read_samples(lines("samples.jsonl", *rows), problems, "humaneval") == [
+    assert list(SamplesFile(lines("samples.jsonl", *rows), problems, "humaneval")) == [
         Sample("T/0", 0, "def a\ud800", is_solution=True),
         Sample("T/0", 1, "no program"),
     ]
@@ -106,7 +107,7 @@ def test_samples_of_lm_evaluation_harness_are_completions_of_the_first_filter(
         {"doc_id": 1, "doc": doc, "resps": [["a", "b"]], "filtered_resps": [["def b"]], "filter": "second"},
         {"doc_id": 0, "doc": {"task_id": "T/0"}, "filtered_resps": ["def c"], "filter": "first"},
     )
-    assert read_samples(path, problems, "humaneval") == [
+    assert list(SamplesFile(path, problems, "humaneval")) == [
         Sample("T/1", 0, "a"),
         Sample("T/1", 1, "b"),
         Sample("T/0", 0, "def c", True),
@@ -116,7 +117,7 @@ def test_samples_of_lm_evaluation_harness_are_completions_of_the_first_filter(
 def test_generations_of_bigcode_are_the_programs_of_each_task_in_order(tmp_path: Path, problems: list[Problem]) -> None:
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a", "b"], ["c"]], indent=1), encoding="utf-8")
-    assert read_samples(path, problems, "humaneval") == [
+    assert list(SamplesFile(path, problems, "humaneval")) == [
         Sample("T/0", 0, "a", True),
         Sample("T/0", 1, "b", True),
         Sample("T/1", 0, "c", True),
@@ -141,14 +142,14 @@ def test_what_other_tools_never_write_is_named(tmp_path: Path, problems: list[Pr
     path = tmp_path / "generations.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=words):
-        read_samples(path, problems, "humaneval")
+        list(SamplesFile(path, problems, "humaneval"))
 
 
 def test_an_index_that_is_given_counts_and_twice_in_one_task_is_refused(lines: Lines, problems: list[Problem]) -> None:
     rows = [{"task_id": "T/0", "index": index, "completion": "a"} for index in (5, 2)]
     other = {"task_id": "T/1", "index": 5, "completion": "a"}
-    assert [s.index for s in read_samples(lines("a.jsonl", *rows, other), problems, "humaneval")] == [5, 2, 5]
+    assert [s.index for s in SamplesFile(lines("a.jsonl", *rows, other), problems, "humaneval")] == [5, 2, 5]
     with pytest.raises(DataError, match="line 3: index 5 of T/0 is there twice"):
-        read_samples(lines("b.jsonl", *rows, rows[0]), problems, "humaneval")
+        list(SamplesFile(lines("b.jsonl", *rows, rows[0]), problems, "humaneval"))
     with pytest.raises(DataError, match="line 1: field 'index' must be a whole number from 0, got -1"):
-        read_samples(lines("c.jsonl", {**rows[0], "index": -1}), problems, "humaneval")
+        list(SamplesFile(lines("c.jsonl", {**rows[0], "index": -1}), problems, "humaneval"))

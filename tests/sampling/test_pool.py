@@ -132,7 +132,7 @@ def test_equal_programs_of_one_problem_count_once_but_not_across_problems():
     ]
     pool = build_pair_pool(rollouts)
     assert rejected_tasks(pool) == ["a", "b"]
-    assert list(pool.sides.copies) == [1, 2, 1, 2]
+    assert list(np.bincount(pool.scored.side)) == [1, 2, 1, 2]
     assert pool.summary.duplicates == 2
 
 
@@ -151,7 +151,7 @@ def test_of_equal_programs_the_newest_policys_stays_unless_it_was_cut_off():
     pool = build_pair_pool([*versions, rollout("p", 1, ErrorType.NAME)])
     kept = pool.candidates(pool.rejected[0])
     assert list(pool.sides.policy_version[kept]) == [2]
-    assert list(pool.sides.copies[kept]) == [3]
+    assert list(np.bincount(pool.scored.side)[kept]) == [3]
 
 
 def test_an_unscored_side_enters_no_pair():

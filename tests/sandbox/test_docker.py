@@ -28,7 +28,6 @@ from sandbox.docker import (
     DockerSandbox,
     DockerWorker,
     UidSpace,
-    docker_available,
     remove_leftovers,
 )
 from sandbox.keeper import CONTROL, request_for
@@ -528,11 +527,6 @@ def test_a_missing_engine_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatc
         pool.open_sandbox("docker")
     assert raised.value.exit_code == 2
     assert "unix:///nowhere/docker.sock" in str(raised.value)
-    assert docker_available() == str(raised.value)
-
-
-def test_an_engine_that_answers_is_available(engine: docker.DockerClient) -> None:
-    assert docker_available() is None
 
 
 def test_auto_takes_docker_where_it_can(engine: docker.DockerClient) -> None:

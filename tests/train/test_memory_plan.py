@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig
 
 from rlcode.errors import ConfigError
-from train.batch_plan import BatchPlan, accumulation_for, checkpoints_of, steps_of_pairs
+from train.batch_plan import BatchPlan, checkpoints_of, steps_of_pairs
 from train.memory_plan import (
     GIB,
     RUNTIME,
@@ -320,9 +320,6 @@ def test_batches_steps_and_checkpoints_are_counted():
     assert replace(plan, generated=128).groups == 16
     with pytest.raises(ConfigError, match="must be a multiple"):
         _ = replace(plan, num_generations=7).groups
-    assert accumulation_for(32, 2, 8) == 2
-    with pytest.raises(ConfigError, match="can't be made"):
-        accumulation_for(32, 3, 8)
     assert steps_of_pairs(100, 32, epochs=2, max_steps=-1) == 8
     assert steps_of_pairs(100, 32, epochs=2, max_steps=5) == 5
     assert checkpoints_of(32, None, None) == 1, "the final adapter"
