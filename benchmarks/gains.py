@@ -27,7 +27,7 @@ from rich.table import Table
 
 from eval.paired import PairedDifference, paired_difference
 from rlcode.extraction_worker import Extractor
-from rlcode.run_directory import read_json_lines
+from rlcode.run_directory import read_json_lines, write_json
 from rlcode.types import Problem
 from sampling.adapters import adapter_version
 from sampling.engine import EngineSettings, open_engine
@@ -65,7 +65,7 @@ def main() -> None:
                 file.write(json.dumps(asdict(seeds[-1])) + "\n")
     show(seeds)
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(seed) for seed in seeds], indent=1) + "\n")
+        write_json(arguments.json, [asdict(seed) for seed in seeds])
 
 
 def parse_arguments() -> argparse.Namespace:

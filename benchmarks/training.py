@@ -20,7 +20,6 @@ RUN is the run directory of a quickstart.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import sys
@@ -37,10 +36,11 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PrinterCallback, TrainerCallback
 
-from benchmarks.engines import make_model, spread
+from benchmarks.engines import make_model
+from benchmarks.measuring import in_new_process, spread
 from benchmarks.peers import install
-from benchmarks.rollouts import in_new_process
 from rlcode.data.registry import load_problems
+from rlcode.run_directory import write_json
 from rlcode.types import Problem, TestKind
 
 GROUPS, GENERATIONS = 8, 8
@@ -69,7 +69,7 @@ def main() -> None:
         figures["memory"] = {kind: in_new_process(peak_mb, kind) for kind in REFERENCES}
         show_memory(figures["memory"])
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -305,12 +305,13 @@ def train_ours(
 
 def dpo(run: Path, rounds: int, steps: int) -> dict[str, Any]:
     """Seconds of a step with our sampler, and of stock TRL on a data set of the same pairs."""
+    from train.pair_opening import build_pool
     from train.policy import load_tokenizer
 
     quieten()
     model = str(run / "model")
     arguments = pair_arguments(run, steps)
-    pool, notebook = build_pool_of(arguments)
+    pool, notebook = build_pool(arguments)
     tokenizer = load_tokenizer(model_config(model))
 
     def ours(clock: Clock, folder: Path, seed: int) -> None:
@@ -330,12 +331,6 @@ def pair_arguments(run: Path, steps: int) -> Any:
     return PairArguments(
         rollouts=[str(run / "dpo-1" / "rollouts.jsonl")], num_pairs=PAIRS * (steps + 1), reference="base"
     )
-
-
-def build_pool_of(arguments: Any) -> tuple[Any, Any]:
-    from train.pair_opening import build_pool
-
-    return build_pool(arguments)
 
 
 def dpo_config(folder: Path, seed: int, steps: int, **more: Any) -> Any:
