@@ -42,6 +42,7 @@ from benchmarks.peers import install
 from rlcode.data.registry import load_problems
 from rlcode.run_directory import write_json
 from rlcode.types import Problem, TestKind
+from train.quickstart import quieten
 
 GROUPS, GENERATIONS = 8, 8
 MAX_COMPLETION_LENGTH = 100
@@ -417,15 +418,6 @@ def forget_peak() -> None:
 def status_mb(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def quieten() -> None:
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
 
 
 # The report.
