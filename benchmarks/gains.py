@@ -15,7 +15,6 @@ import argparse
 import json
 import shutil
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from rich.table import Table
 
 from eval.paired import PairedDifference, paired_difference
 from rlcode.extraction_worker import Extractor
-from rlcode.run_directory import read_json_lines
+from rlcode.run_directory import read_json_lines, write_json
 from rlcode.types import Problem
 from sampling.adapters import adapter_version
 from sampling.engine import EngineSettings, open_engine
@@ -35,7 +34,7 @@ from sampling.store import read_rollouts
 from sandbox.pool import open_sandbox
 from train import quickstart
 from train.quickstart import PRESETS, Loop
-from train.quickstart_report import Reporter
+from train.quickstart_report import Reporter, passed_by_task
 
 STAGES = ("base", "DPO, two rounds", "GRPO")
 
@@ -65,7 +64,7 @@ def main() -> None:
                 file.write(json.dumps(asdict(seeds[-1])) + "\n")
     show(seeds)
     if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(seed) for seed in seeds], indent=1) + "\n")
+        write_json(arguments.json, [asdict(seed) for seed in seeds])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -112,10 +111,7 @@ def evaluate_grpo(loop: Loop, problems: Sequence[Problem]) -> None:
 
 def pass_rates(run: Path, stage: str) -> list[float]:
     """Of the samples that were scored, by problem, in the order of their names."""
-    passed: dict[str, list[bool]] = defaultdict(list)
-    for rollout in read_rollouts([run / "eval" / stage.replace(" ", "_") / "rollouts.jsonl"]):
-        if rollout.verdict is not None:
-            passed[rollout.completion.task_id].append(rollout.verdict.passed)
+    passed = passed_by_task(read_rollouts([run / "eval" / stage.replace(" ", "_") / "rollouts.jsonl"]))
     return [fmean(passed[task_id]) for task_id in sorted(passed)]
 
 

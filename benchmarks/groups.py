@@ -35,7 +35,7 @@ from trl import GRPOConfig, ModelConfig
 from eval.paired import PairedDifference, holm, paired_difference
 from rlcode.extraction_worker import Extractor
 from rlcode.prompts import PromptFormat
-from rlcode.run_directory import read_json_lines
+from rlcode.run_directory import read_json_lines, write_json
 from rlcode.tiny.tasks import FULL_WORLD, make_problems
 from rlcode.types import Completion, PartialLimits, Problem, TestCase, TestKind
 from sampling.engine import GenerationRequest, SamplingParams
@@ -90,7 +90,7 @@ def main() -> None:
                 write_cell(arguments.cells, cells[-1])
     show(cells, settings, arguments.arms)
     if arguments.json:
-        arguments.json.write_text(json.dumps(cells, indent=1) + "\n")
+        write_json(arguments.json, cells)
 
 
 def parse_arguments() -> argparse.Namespace:

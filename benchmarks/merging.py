@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlcode.data import jsonl
+from rlcode.run_directory import write_json
 from rlcode.tiny.tasks import World, make_problems
 from rlcode.types import EvalReport, from_json
 from train.merging import METHODS, SPARSE
@@ -42,7 +43,7 @@ def main() -> None:
     figures = {name: evaluate_all(arguments, name, adapter) for name, adapter in policies.items()}
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,6 @@ several types. Run: python -m benchmarks.pool [--rollouts 1000000] [--json FILE]
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import resource
@@ -27,8 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.queued_jobs import resident_mb
-from benchmarks.rollouts import in_new_process
+from benchmarks.measuring import in_new_process, resident_mb
+from rlcode.run_directory import write_json
 from rlcode.types import Completion, ErrorType, Program, Rollout, Verdict
 from sampling.choices import RULES
 from sampling.draws import PairSequence
@@ -65,7 +64,7 @@ def main() -> None:
         figures["step_s"] = in_new_process(training_step_s, arguments.tokens)
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:

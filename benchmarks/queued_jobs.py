@@ -10,66 +10,27 @@ own of 500 characters. One process for each measurement, since a process seldom 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from rlcode.types import Limits, Problem, Program, TestCase, TestKind
+from benchmarks.measuring import InstantWorker, in_new_process, instant_jobs, resident_mb
+from rlcode.run_directory import write_json
 from sandbox.pool import WorkerPool
-from sandbox.protocol import Job
 
-PROBLEM = Problem("queued", "", (TestCase(TestKind.ASSERTS, code="assert f() == 1"),), entry_point="f")
 KINDS = ("streamed", "held")
-
-
-class InstantWorker:
-    """Passes every program without a look at it."""
-
-    def suits(self, limits: Limits) -> bool:
-        return True
-
-    def start(self) -> None:
-        pass
-
-    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        if "requests" in request:
-            return {"answers": [self.answer(one) for one in request["requests"]]}
-        return self.answer(request)
-
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"id": request["id"], "verdict": {"error_type": None, "tests_passed": 1, "tests_total": 1}}
-
-    def kill(self) -> None:
-        pass
-
-
-def resident_mb() -> float:
-    """Memory that this process holds, in MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def memory_of_queued_jobs(count: int, kind: str) -> float:
     """MiB that the host process grows by, at most, while `count` jobs wait and are judged; in a new process."""
-    with multiprocessing.get_context("spawn").Pool(1) as process:
-        return float(process.apply(_growth_mb, (count, kind)))
+    return in_new_process(_growth_mb, count, kind)
 
 
 def _growth_mb(count: int, kind: str) -> float:
     with WorkerPool(lambda limits: InstantWorker(), 2, backend="instant") as sandbox:
-        list(sandbox.judge(_jobs(100)))
+        list(sandbox.judge(instant_jobs(100)))
         before = resident_mb()
-        jobs = list(_jobs(count)) if kind == "held" else _jobs(count)
+        jobs = list(instant_jobs(count)) if kind == "held" else instant_jobs(count)
         results = sandbox.judge(jobs)
         return max(resident_mb() for number, _ in enumerate(results) if number % 1000 == 0) - before
-
-
-def _jobs(count: int) -> Iterator[Job]:
-    for number in range(count):
-        source = f"def f():\n    return 1  # {number}\n"
-        yield Job(PROBLEM, Program(source.ljust(500, "#"), "queued"), Limits())
 
 
 def main() -> None:
@@ -82,7 +43,7 @@ def main() -> None:
         figures[kind] = memory_of_queued_jobs(arguments.jobs, kind)
         print(f"{arguments.jobs} jobs {kind}: the host process grows by {figures[kind]:.1f} MiB")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"jobs": arguments.jobs, "grown_mb": figures}, indent=1) + "\n")
+        write_json(arguments.json, {"jobs": arguments.jobs, "grown_mb": figures})
 
 
 if __name__ == "__main__":

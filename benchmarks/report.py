@@ -10,7 +10,6 @@ Run: python -m benchmarks.report [--rollouts 100000] [--json FILE]
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import resource
 import shutil
@@ -24,9 +23,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import in_new_process, resident_mb
 from benchmarks.pool import synthetic
-from benchmarks.queued_jobs import resident_mb
-from benchmarks.rollouts import in_new_process
+from rlcode.run_directory import write_json
 from rlcode.types import Rollout
 from sampling.rollout_lines import encode
 
@@ -58,7 +57,7 @@ def main() -> None:
         figures["using"] = using(page)
     show(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:

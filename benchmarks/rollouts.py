@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import multiprocessing
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +27,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.queued_jobs import InstantWorker, resident_mb
+from benchmarks.measuring import InstantWorker, in_new_process, resident_mb, spread
 from rlcode.data.registry import load_problems
 from rlcode.extraction_worker import Extractor
 from rlcode.prompts import PromptFormat
+from rlcode.run_directory import write_json
 from rlcode.types import Completion, PartialLimits, Problem, Rollout, TestCase, TestKind
 from sampling.commands.run import find_done
 from sampling.rollout_lines import outcome_from
@@ -49,6 +47,8 @@ PROBLEMS = {PROBLEM.task_id: PROBLEM}
 WORKERS = 2
 SYNTHETIC = 400
 """Completions of each synthetic case."""
+TOKENS = 300
+"""Of each synthetic completion."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def main() -> None:
     figures["memory"] = in_new_process(memory, arguments.completions)
     show_rest(figures)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -94,12 +94,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     return parser.parse_args()
-
-
-def in_new_process(measure: Callable[..., Any], *arguments: Any) -> Any:
-    """A process seldom gives memory back, and keeps the threads that a library made."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(measure, *arguments).result()
 
 
 # Streaming.
@@ -174,13 +168,13 @@ class SleepingWorker(InstantWorker):
         return super().answer(request)
 
 
-def synthetic_completions(count: int, tokens: int = 300) -> Iterator[Completion]:
+def synthetic_completions(count: int) -> Iterator[Completion]:
     """As a model writes them: a program of some length, with its tokens and log-probabilities."""
     chance = random.Random(0)
-    logprobs = tuple(-chance.expovariate(2) for _ in range(tokens))
+    logprobs = tuple(-chance.expovariate(2) for _ in range(TOKENS))
     for index in range(count):
-        text = f"```python\ndef f():\n    return {index}\n{'# a line of a comment' * (tokens // 10)}\n```"
-        ids = tuple(range(index % 1000, index % 1000 + tokens))
+        text = f"```python\ndef f():\n    return {index}\n{'# a line of a comment' * (TOKENS // 10)}\n```"
+        ids = tuple(range(index % 1000, index % 1000 + TOKENS))
         yield Completion(PROBLEM.task_id, index, text, ids, ids, logprobs, "stop", seed=index)
 
 
@@ -261,11 +255,11 @@ def judged_synthetically(count: int, directory: Path) -> Iterator[tuple[Rollout,
 
 
 def writing(count: int) -> dict[str, float]:
-    """Milliseconds per rollout of 300 tokens."""
+    """Milliseconds per rollout."""
     with tempfile.TemporaryDirectory() as folder:
         rollouts = [rollout for rollout, _, _ in judged_synthetically(count, Path(folder))]
     stored, seconds = written_s(rollouts)
-    return {"ms_per_rollout": 1000 * seconds / stored, "tokens": 300}
+    return {"ms_per_rollout": 1000 * seconds / stored, "tokens": TOKENS}
 
 
 def memory(count: int) -> dict[str, float]:
@@ -306,9 +300,7 @@ def show_ratios(title: str, figures: list[dict[str, Any]]) -> None:
         table.add_column(heading, justify="right")
     for one in figures:
         parts = [f"{statistics.median(one[part]):.2f}" for part in ("draw", "judge", "both")]
-        ratios = one["ratio"]
-        spread = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
-        table.add_row(one["case"], *parts, spread)
+        table.add_row(one["case"], *parts, spread(one["ratio"], 2))
     Console(width=140).print(table)
 
 

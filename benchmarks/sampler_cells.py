@@ -22,10 +22,8 @@ from typing import Self
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-import datasets
 import numpy as np
 import torch
-import transformers
 from transformers import PrinterCallback
 from trl import DPOConfig, ModelConfig
 
@@ -49,6 +47,8 @@ from train.draw_log import DrawLog
 from train.pair_sampler import PairSampler, StepPlan
 from train.pair_trainer import PairTrainer
 from train.policy import load_policy, load_tokenizer, save_policy
+from train.quickstart import quieten
+from train.quickstart_report import passed_by_task
 
 MAX_COMPLETION_LENGTH = 100
 EVAL_SAMPLES = 10
@@ -60,7 +60,7 @@ class Workshop:
 
     def __init__(self, work: Path, sandbox: str) -> None:
         torch.set_num_threads(1)  # a step is too small for two
-        _quieten()
+        quieten()
         self.work = work
         with ExitStack() as stack:
             # programs repeat a lot, and their limits count what they use: a busy machine makes no other verdict
@@ -76,12 +76,6 @@ class Workshop:
     def __exit__(self, *exc: object) -> None:
         gc.unfreeze()
         self._stack.close()
-
-
-def _quieten() -> None:
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
 
 
 def run_cell(cell: Cell, workshop: Workshop) -> Result:
@@ -268,11 +262,7 @@ def _shares(labels: Iterator[str]) -> dict[str, float]:
 
 def _pass_at(k: int, rollouts: Sequence[Rollout]) -> float:
     """pass@k; a problem with fewer than k scored samples is an error, for then arms could not be compared."""
-    results: dict[str, list[bool]] = {}
-    for rollout in rollouts:
-        if rollout.verdict is not None:
-            results.setdefault(rollout.completion.task_id, []).append(rollout.verdict.passed)
-    interval = pass_at_k(results, k)
+    interval = pass_at_k(passed_by_task(rollouts), k)
     if interval is None:
         raise RuntimeError(f"pass@{k} needs {k} scored samples of each problem; see the sandbox's log")
     return interval.value

@@ -13,7 +13,6 @@ Run: python -m benchmarks.samplers [--bed systematic] [--phase screen] [--jobs 2
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.sampler_results import NO_TRAINING, Budget, Cell, Measured, append_result, read_results
 from benchmarks.sampler_table import BASELINE, BASELINE_DRAWS, arm_name, figures, groups_of, show
+from rlcode.run_directory import write_json
 
 if TYPE_CHECKING:
     from benchmarks.sampler_beds import Bed
@@ -45,7 +45,7 @@ def main() -> None:
     groups = groups_of(read_results(args.results))
     show(groups, console)
     if args.json:
-        args.json.write_text(json.dumps(figures(groups), indent=1) + "\n")
+        write_json(args.json, figures(groups))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -37,8 +37,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import peers
+from benchmarks.measuring import spread
 from benchmarks.queued_jobs import KINDS, memory_of_queued_jobs
 from rlcode.data.registry import load_problems
+from rlcode.run_directory import write_json
 from rlcode.types import Limits, Problem, Program, Verdict
 from sandbox import cpu_meter
 from sandbox.cache import VerdictCache, open_cache
@@ -129,7 +131,7 @@ def main() -> None:
         figures["real_programs"] = real_programs(problems, arguments)
         figures["memory"] = memory(arguments)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -387,16 +389,10 @@ def report(measurements: list[Measurement], arguments: argparse.Namespace) -> No
         table.add_column(heading, justify="right")
     for one in measurements:
         parts = " + ".join(f"{statistics.median(part):.2f}" for part in (one.workers_ms, one.host_ms, one.engine_ms))
-        compared = spread(ratios(one, measurements)) if one.limit != one.name else "1.00"
-        table.add_row(
-            one.name, spread(one.cpu_ms), parts, compared, spread(one.per_s, 0), str(one.programs), str(one.not_passed)
-        )
+        compared = spread(ratios(one, measurements), 2) if one.limit != one.name else "1.00"
+        cpu_ms, per_s = spread(one.cpu_ms, 2), spread(one.per_s, 0)
+        table.add_row(one.name, cpu_ms, parts, compared, per_s, str(one.programs), str(one.not_passed))
     Console(width=140).print(table)
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    """Median, and the least and greatest value."""
-    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}–{max(values):.{digits}f}]"
 
 
 def as_json(measurements: list[Measurement], programs: int, arguments: argparse.Namespace) -> dict[str, object]:

@@ -11,7 +11,6 @@ Run: python -m benchmarks.shared_sandbox --data FOLDER [--backend docker] [--rou
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
@@ -20,8 +19,9 @@ from contextlib import ExitStack
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from benchmarks.queued_jobs import InstantWorker, _jobs
+from benchmarks.measuring import InstantWorker, instant_jobs
 from rlcode.data.registry import load_problems
+from rlcode.run_directory import write_json
 from rlcode.types import Limits, Program
 from sandbox.pool import WorkerPool, open_sandbox, usable_cores
 from sandbox.protocol import Job, Sandbox
@@ -30,6 +30,8 @@ from sandbox.service import SandboxClient, SandboxService
 SHARES = {"evenly": 0.5, "unevenly": 0.9}
 """Of the jobs, for the first of two processes."""
 PASSES = 5
+INSTANT_JOBS = 5_000
+"""By which the CPU time of a job is measured."""
 
 
 def jobs_from(data: Path) -> list[Job]:
@@ -76,13 +78,13 @@ def _judge(number: int, jobs: Sequence[Job], backend: str, addresses, ready: Bar
         assert sum(verdict.passed for verdict in verdicts) == len(jobs)
 
 
-def cpu_of_a_job(jobs: int = 5_000) -> tuple[float, float]:
+def cpu_of_a_job() -> tuple[float, float]:
     """CPU microseconds for a job that workers answer at once: of the pool alone, and with service and client."""
 
     def of(sandbox: Sandbox) -> float:
         begun = time.process_time()
-        list(sandbox.judge(_jobs(jobs)))
-        return (time.process_time() - begun) / jobs * 1e6
+        list(sandbox.judge(instant_jobs(INSTANT_JOBS)))
+        return (time.process_time() - begun) / INSTANT_JOBS * 1e6
 
     with (
         WorkerPool(lambda limits: InstantWorker(), 2, backend="instant") as pool,
@@ -113,7 +115,7 @@ def main() -> None:
         )
         figures[name] = {"seconds": rows, "ratio": statistics.median(ratios)}
     if arguments.json:
-        arguments.json.write_text(json.dumps({"jobs": len(jobs), **figures}, indent=1) + "\n")
+        write_json(arguments.json, {"jobs": len(jobs), **figures})
 
 
 if __name__ == "__main__":

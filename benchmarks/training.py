@@ -20,7 +20,6 @@ RUN is the run directory of a quickstart.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import sys
@@ -37,11 +36,13 @@ from rich.console import Console
 from rich.table import Table
 from transformers import PrinterCallback, TrainerCallback
 
-from benchmarks.engines import make_model, spread
+from benchmarks.engines import make_model
+from benchmarks.measuring import in_new_process, spread
 from benchmarks.peers import install
-from benchmarks.rollouts import in_new_process
 from rlcode.data.registry import load_problems
+from rlcode.run_directory import write_json
 from rlcode.types import Problem, TestKind
+from train.quickstart import quieten
 
 GROUPS, GENERATIONS = 8, 8
 MAX_COMPLETION_LENGTH = 100
@@ -69,7 +70,7 @@ def main() -> None:
         figures["memory"] = {kind: in_new_process(peak_mb, kind) for kind in REFERENCES}
         show_memory(figures["memory"])
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(arguments.json, figures)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -305,12 +306,13 @@ def train_ours(
 
 def dpo(run: Path, rounds: int, steps: int) -> dict[str, Any]:
     """Seconds of a step with our sampler, and of stock TRL on a data set of the same pairs."""
+    from train.pair_opening import build_pool
     from train.policy import load_tokenizer
 
     quieten()
     model = str(run / "model")
     arguments = pair_arguments(run, steps)
-    pool, notebook = build_pool_of(arguments)
+    pool, notebook = build_pool(arguments)
     tokenizer = load_tokenizer(model_config(model))
 
     def ours(clock: Clock, folder: Path, seed: int) -> None:
@@ -330,12 +332,6 @@ def pair_arguments(run: Path, steps: int) -> Any:
     return PairArguments(
         rollouts=[str(run / "dpo-1" / "rollouts.jsonl")], num_pairs=PAIRS * (steps + 1), reference="base"
     )
-
-
-def build_pool_of(arguments: Any) -> tuple[Any, Any]:
-    from train.pair_opening import build_pool
-
-    return build_pool(arguments)
 
 
 def dpo_config(folder: Path, seed: int, steps: int, **more: Any) -> Any:
@@ -422,15 +418,6 @@ def forget_peak() -> None:
 def status_mb(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-def quieten() -> None:
-    import datasets
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
 
 
 # The report.

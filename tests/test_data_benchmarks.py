@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from rlcode.data import humaneval, jsonl, mbpp
 from rlcode.data.registry import load_problems, task_names, training_problems_from
 from rlcode.errors import DataError, InputError
+from rlcode.run_directory import write_json_lines
 from rlcode.types import Comparison, PartialLimits, Problem, TestCase, TestKind
 
 HUMANEVAL_ROW = {
@@ -35,7 +35,7 @@ def by_id(problems: list[Problem]) -> dict[str, Problem]:
 
 def file_of(tmp_path: Path, *rows: dict[str, Any]) -> Path:
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_json_lines(path, rows)
     return path
 
 

@@ -15,6 +15,7 @@ from rlcode.data.registry import data_version, load_problems, training_problems_
 from rlcode.errors import DataError, InputError
 from rlcode.prompts import PromptFormat, PromptStyle, build_prompt
 from rlcode.reference_answers import reference_answer
+from rlcode.run_directory import write_json_lines
 from rlcode.types import ErrorType, PartialLimits, Problem, Program, TestKind, Verdict
 from sampling.pool import PoolOptions, build_pair_pool
 from sandbox.pool import open_sandbox
@@ -55,7 +56,7 @@ ROW: dict[str, Any] = {
 
 def file_of(folder: Path, *rows: dict[str, Any]) -> Path:
     path = folder / "bigcodebench.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_json_lines(path, rows)
     return path
 
 

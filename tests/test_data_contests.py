@@ -17,6 +17,7 @@ from rlcode.data import apps, codecontests, hub, livecodebench
 from rlcode.data.registry import data_version, load_problems
 from rlcode.errors import DataError, InputError
 from rlcode.prompts import PromptFormat, PromptStyle, build_prompt
+from rlcode.run_directory import write_json_lines
 from rlcode.types import PartialLimits, Problem, Program, TestKind, Verdict
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Job, Sandbox
@@ -88,7 +89,7 @@ CONTEST: dict[str, Any] = {
 
 def file_of(tmp_path: Path, *rows: dict[str, Any]) -> Path:
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_json_lines(path, rows)
     return path
 
 

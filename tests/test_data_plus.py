@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from rlcode.data import humanevalplus, mbppplus
 from rlcode.data.registry import load_problems, task_names
 from rlcode.errors import DataError, InputError
+from rlcode.run_directory import write_json_lines
 from rlcode.types import Problem, TestKind
 
 ROW: dict[str, Any] = {
@@ -26,7 +26,7 @@ ROW: dict[str, Any] = {
 
 def file_of(tmp_path: Path, *rows: dict[str, Any]) -> Path:
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_json_lines(path, rows)
     return path
 
 

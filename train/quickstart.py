@@ -131,7 +131,7 @@ class Loop:
 
 def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: str, seed: int) -> list[Stage]:
     """Run every stage in `run` and return their held-out figures, first to last."""
-    _quieten()
+    quieten()
     from rlcode.extraction_worker import Extractor
     from sampling.adapters import adapter_version
     from sampling.engine import EngineSettings, open_engine
@@ -161,7 +161,7 @@ def run_quickstart(run: Path, preset: Preset, engine_name: str, sandbox_name: st
     return loop.stages
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """The libraries' own chatter would tear the progress bars apart."""
     import datasets
     import transformers

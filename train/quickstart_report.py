@@ -38,19 +38,20 @@ def measure(name: str, sampled: Sequence[Rollout], greedy: Sequence[Rollout], se
     """The figures of one stage from its sampled and its greedy rollouts."""
     verdicts = [rollout.verdict for rollout in sampled if rollout.verdict is not None]
     errors = Counter(verdict.error_type for verdict in verdicts if verdict.error_type is not None)
-    results = _by_task(sampled)
+    results = passed_by_task(sampled)
     return Stage(
         name=name,
         pass_at_1=pass_at_k(results, 1),
         pass_at_10=pass_at_k(results, 10),
-        greedy=pass_at_k(_by_task(greedy), 1),
+        greedy=pass_at_k(passed_by_task(greedy), 1),
         error_rates={error_type: count / len(verdicts) for error_type, count in errors.most_common()},
         unscored=len(sampled) - len(verdicts),
         seconds=seconds,
     )
 
 
-def _by_task(rollouts: Iterable[Rollout]) -> dict[str, list[bool]]:
+def passed_by_task(rollouts: Iterable[Rollout]) -> dict[str, list[bool]]:
+    """Whether each scored sample passed, by task id."""
     results: dict[str, list[bool]] = {}
     for rollout in rollouts:
         if rollout.verdict is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.queued_jobs import resident_mb
+from benchmarks.measuring import resident_mb
 from rlcode.errors import ConfigError, DataError, SandboxError
 from rlcode.types import ErrorType, Limits, Problem, Program, TestCase, TestKind, Unscored, Verdict
 from sandbox.cache import open_cache

@@ -1,7 +1,8 @@
-"""Judged rollouts to train from."""
+"""Judged rollouts to train from, and a thread alone to do it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,14 @@ def judged_rollouts(tmp_path_factory, random_model: Path) -> Path:
     path = tmp_path_factory.mktemp("rollouts") / "rollouts.jsonl"
     write_rollouts(path, rollouts)
     return path
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch on one thread: a step of a tiny model is too small for two."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback
-from trl import DPOConfig, ModelConfig
+from trl import DPOConfig
 
 from rlcode.cli import run_main
 from sampling.notebook import ErrorNotebook
 from tests.train.killed import Killed
+from tests.train.model_configs import model_config
 from train.arguments import PairArguments, PolicyArguments
 from train.dpo import main, train_dpo
 from train.pair_opening import build_pool, make_trainer
@@ -33,10 +34,6 @@ def dpo_config(output_dir: Path, **options: object) -> DPOConfig:
         "disable_tqdm": True,
     }
     return DPOConfig(output_dir=str(output_dir), **{**defaults, **options})
-
-
-def model_config(model: Path) -> ModelConfig:
-    return ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0)
 
 
 def pair_arguments(rollouts: Path, **options: object) -> PairArguments:

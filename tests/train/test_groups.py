@@ -18,8 +18,11 @@ G = 8
 
 def group(passed: int, failed: int, unscored: int = 0, task_id: str = "t") -> Group:
     verdicts = [Verdict(None, 1, 1)] * passed + [Verdict(ErrorType.NAME, 0, 1)] * failed + [None] * unscored
-    completions = (Completion(task_id, index, "x") for index in range(len(verdicts)))
-    return Group(task_id, tuple(Rollout(c, Program("x", "whole"), v) for c, v in zip(completions, verdicts)))
+    rollouts = (
+        Rollout(Completion(task_id, index, "x"), Program("x", "whole"), verdict)
+        for index, verdict in enumerate(verdicts)
+    )
+    return Group(task_id, tuple(rollouts))
 
 
 def fill(batch: GroupBatch, groups: list[Group]) -> GroupBatch:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
+from trl import DPOConfig, GRPOConfig, SFTConfig
 
 from rlcode.types import Problem, TestCase, TestKind
 from sandbox.pool import open_sandbox
+from tests.train.model_configs import model_config
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments, SftArguments
 from train.dpo import train_dpo
 from train.grpo import train_grpo
 from train.sft import train_sft
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTED = "".join((ROOT / "docs" / name).read_text() for name in ("metrics.md", "dpo.md", "grpo_groups.md"))
@@ -40,18 +41,6 @@ PROBLEMS = [
     Problem(f"t{n}", "def solve(xs):\n", (TestCase(TestKind.ASSERTS, code=f"assert solve([{n}]) == {n}"),), "solve")
     for n in range(4)
 ]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def model_config(model: Path) -> ModelConfig:
-    return ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0)
 
 
 def history(run: Path) -> list[dict[str, float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +38,8 @@ from train.policy import load_policy, save_adapter
 from train.policy_kinds import check_kind
 from train.sft import train_sft
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KINDS: dict[str, dict[str, Any]] = {
     "lora": {},
     "rslora": {"use_rslora": True},
@@ -48,14 +49,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "dora_on_4_bits": {"load_in_4bit": True, "use_dora": True},
     "full": {},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def model_config(model: Path, kind: str) -> ModelConfig:

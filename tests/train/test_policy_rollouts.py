@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from transformers import AutoTokenizer
-from trl import DPOConfig, GRPOConfig, ModelConfig
+from trl import DPOConfig, GRPOConfig
 
 from rewards.held_back import HeldBackCheck, split_tests
 from rlcode.extraction_worker import Extractor
@@ -40,6 +40,7 @@ from sampling.notebook import ErrorNotebook
 from sampling.prompt_sampler import PromptSampler, PromptSampling
 from sampling.store import RolloutStore, read_rollouts
 from sandbox.pool import open_sandbox
+from tests.train.model_configs import model_config
 from train.arguments import GrpoArguments, PairArguments, PolicyArguments
 from train.dpo import train_dpo
 from train.grpo import train_grpo
@@ -96,10 +97,6 @@ class Run:
 
     def total(self, metric: str) -> float:
         return sum(step[f"groups/{metric}"] for step in self.logged)
-
-
-def model_config(model: Path) -> ModelConfig:
-    return ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0)
 
 
 def run(

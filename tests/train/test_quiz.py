@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback
-from trl import DPOConfig, ModelConfig
+from trl import DPOConfig
 
 from rlcode.errors import InputError, SandboxError
 from rlcode.run_directory import write_json_lines
@@ -27,8 +27,11 @@ from sampling.snapshots import SnapshotHistory
 from sampling.store import read_rollouts
 from sandbox.pool import open_sandbox
 from sandbox.protocol import Job, Sandbox
+from tests.train.model_configs import model_config
 from train.arguments import PairArguments, PolicyArguments
 from train.dpo import train_dpo
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 RIGHT, TYPE_ERROR, NAME_ERROR = "    return 1", "    return 1 + None", "    return one"
 PROBLEMS = [
@@ -37,14 +40,6 @@ PROBLEMS = [
 ]
 B = 4
 """Draws of an optimizer step."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +141,7 @@ class Setting:
             "quiz_generations": 10,
             "prompt_style": "completion",
         }
-        model = ModelConfig(model_name_or_path=str(self.model), lora_r=4, lora_dropout=0.0)
+        model = model_config(self.model)
         pair_args = PairArguments(**{**arguments, **options})
         train_dpo(pair_args, PolicyArguments(), model, config, [watch], engine=engine, sandbox=self.sandbox)
         return watch

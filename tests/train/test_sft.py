@@ -19,7 +19,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import ModelConfig, SFTConfig
+from trl import SFTConfig
 
 from rlcode import few_shot
 from rlcode.cli import run_main
@@ -38,6 +38,7 @@ from sandbox.pool import open_sandbox
 from sandbox.protocol import Sandbox
 from tests.tokenizers import CHATML, THINKING, make_tokenizer
 from tests.train.killed import Killed, kill_all
+from tests.train.model_configs import model_config
 from train.arguments import PolicyArguments, SftArguments
 from train.checkpoints import WHOLE
 from train.data_order import ExampleSampler
@@ -45,16 +46,10 @@ from train.example_trainer import ExampleTrainer
 from train.sft import main, make_examples, make_trainer, train_sft
 from train.sft_examples import NO_LOSS, ExampleSet
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "def solve(xs):\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +77,6 @@ OPTIONS = {
 
 def sft_config(output_dir: Path, **options: object) -> SFTConfig:
     return SFTConfig(output_dir=str(output_dir), disable_tqdm=True, **{**OPTIONS, **options})
-
-
-def model_config(model: Path) -> ModelConfig:
-    return ModelConfig(model_name_or_path=str(model), lora_r=4, lora_dropout=0.0)
 
 
 def rollout(

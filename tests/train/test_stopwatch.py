@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
-from trl import GRPOConfig, ModelConfig
+from trl import GRPOConfig
 
 from rlcode.types import Completion, ErrorType, Problem, TestCase, TestKind, Unscored, Verdict
 from sampling.engine import GenerationRequest, SamplingParams
 from sandbox.protocol import Job
+from tests.train.model_configs import model_config
 from train import policy_rollouts
 from train.arguments import GrpoArguments
 from train.grpo import train_grpo
@@ -221,7 +222,7 @@ class Setting:
             **options,
         )
         args = GrpoArguments(prompt_style="completion", group_filter=False, max_unscored_share=0.5)
-        model = ModelConfig(model_name_or_path=str(self.model), lora_r=4, lora_dropout=0.0)
+        model = model_config(self.model)
         try:
             train_grpo(args, model, config, PROBLEMS, engine=self.engine, sandbox=sandbox)
         finally:
