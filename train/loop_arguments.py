@@ -90,6 +90,9 @@ def command_line(options: Mapping[str, Any], *, flags: bool = False) -> Iterator
     for name, value in options.items():
         if value is None or (flags and value is False):
             continue
+        if isinstance(value, str) and value.startswith("-"):  # else it would be taken for an option
+            yield f"--{name}={value}"
+            continue
         yield f"--{name}"
         if not (flags and value is True):
             yield from _words(name, value)

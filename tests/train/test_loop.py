@@ -61,6 +61,7 @@ def test_options_become_a_command_line() -> None:
     assert [*command_line(options)] == [
         *("--lr", "0.1", "--loss_type", "a", "b", "--bf16", "false", "--power", '{"x": 1}')
     ]
+    assert [*command_line({"system_prompt": "--- Be brief."})] == ["--system_prompt=--- Be brief."]
     assert [*command_line({"greedy": True, "overwrite": False, "k": 1}, flags=True)] == ["--greedy", "--k", "1"]
 
 
