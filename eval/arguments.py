@@ -19,6 +19,10 @@ _DESCRIPTION = """pass@k of a samples file or of a model, judged in the sandbox.
 Exit code 0: report written. 1: the sandbox or the engine failed. 2: the input can't be used, nothing was judged."""
 
 
+SWITCHES = ("require_all_tasks", "greedy", "cache_limit_failures", "overwrite")
+"""Options that take no value."""
+
+
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The arguments, checked for what can be known before a file is opened.
 

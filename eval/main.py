@@ -295,4 +295,4 @@ def open_engine_for(args: argparse.Namespace) -> Engine:
     from sampling.engine import EngineSettings, open_engine
 
     settings = EngineSettings.from_arguments(args)
-    return open_engine(settings, args.model, args.adapter, logs=args.output_dir / "vllm")
+    return open_engine(settings, args.model, args.adapter, run=args.output_dir)

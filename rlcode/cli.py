@@ -66,10 +66,10 @@ def run(module: str, argv: list[str]) -> int:
 def run_main(main: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Call `main`; our own errors become a message on stderr and an exit code. The training scripts start here too."""
     try:
-        try:
-            return main(sys.argv[1:] if argv is None else argv)
-        finally:
+        code = main(sys.argv[1:] if argv is None else argv)
+        if sys.stdout is not None:  # as it is where somebody closed it
             sys.stdout.flush()
+        return code
     except BrokenPipeError:
         if not _reader_is_gone():
             raise

@@ -31,7 +31,7 @@ def parse_config(
     """
     argv = [part for word in argv for part in _split_config(word)]
     if "-h" in argv or "--help" in argv:
-        print(_own_help(own, prog, has_others=bool(others is not tuple)))
+        print(_own_help(own, prog, has_others=others is not tuple), flush=True)
         raise SystemExit(0)
     from trl import TrlParser
 

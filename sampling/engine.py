@@ -126,13 +126,13 @@ class EngineSettings:
 
 
 def open_engine(
-    settings: EngineSettings, model: str, adapter: Path | None = None, *, logs: Path | None = None
+    settings: EngineSettings, model: str, adapter: Path | None = None, *, run: Path | None = None
 ) -> Engine:
     """Start an engine on `model` (a hub name or a directory), with `adapter` in force under its own version.
 
     Args:
-        logs: given by who has the machine to itself: where it has several GPUs, vLLM runs on each of them, as servers
-            that write their logs to this directory and end with this process.
+        run: the run directory, given by who has the machine to itself: where it has several GPUs, vLLM runs on each of
+            them, as servers that end with this process and write their logs beside that directory, to `NAME.vllm`.
     Raises:
         InputError: an unknown engine, a model that can't be loaded, an adapter of another base.
         EngineError: vLLM is not installed or does not start.
@@ -140,7 +140,7 @@ def open_engine(
     if adapter is not None and settings.sync == "adapter":
         rank = check_adapter(adapter, model)["r"]
         settings = replace(settings, max_lora_rank=max(settings.max_lora_rank, rank))
-    engine = _open(settings, model, logs)
+    engine = _open(settings, model, run)
     try:
         if adapter is not None:
             engine.load_adapter(adapter_version(adapter), adapter)
@@ -150,17 +150,18 @@ def open_engine(
     return engine
 
 
-def _open(settings: EngineSettings, model: str, logs: Path | None) -> Engine:
+def _open(settings: EngineSettings, model: str, run: Path | None) -> Engine:
     if settings.engine == "vllm-server":
         from sampling.server_engine import VllmServerEngine
 
         return VllmServerEngine(model, settings)
-    if settings.engine == "vllm" and settings.sync == "adapter" and logs is not None:
+    if settings.engine == "vllm" and settings.sync == "adapter" and run is not None:
         from sampling.server_group import WholeGroupEngine, gpus_of_this_machine
 
         gpus = gpus_of_this_machine()
         if len(gpus) > 1:
-            return WholeGroupEngine(model, settings, gpus, logs)
+            run = run.absolute()
+            return WholeGroupEngine(model, settings, gpus, run.with_name(f"{run.name}.vllm"))
     engine = _open_here(settings, model)
     if settings.sync == "adapter":
         return engine

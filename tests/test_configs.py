@@ -11,7 +11,7 @@ from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 from trl.experimental.async_grpo import AsyncGRPOConfig
 
-from eval.arguments import parse_arguments
+from eval.arguments import SWITCHES, parse_arguments
 from rlcode.config import parse_config
 from sampling.arguments import RolloutArguments
 from sampling.strategies import make_strategy
@@ -54,7 +54,7 @@ def test_a_configuration_is_understood(path: Path, tmp_path: Path):
 @pytest.mark.parametrize("path", LOOPS, ids=str)
 def test_a_loop_and_all_of_its_stages_are_understood(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(CONFIGS.parent)
-    own = ["--model", "base", "--output_dir", str(tmp_path)]
+    own = ["--model", "base", "--output_dir", str(tmp_path), "--methods", "dpo", "rft", "grpo"]
     (args,) = parse_config([LoopArguments], ["--config", str(path), *own], prog="test")
     assert load_config_from_file(args.accelerate_config)
     for stage, kind in {"rollout": "rollout", "dpo": "dpo", "rft": "sft", "grpo": "grpo"}.items():
@@ -62,7 +62,7 @@ def test_a_loop_and_all_of_its_stages_are_understood(path: Path, tmp_path: Path,
         words = [*command_line({**args.options(stage), "output_dir": str(tmp_path)}), *cpu]
         parse_config(CLASSES[kind], words, prog=stage)
     validation = {**args.options("validation"), "model": "base", "output_dir": str(tmp_path)}
-    assert parse_arguments([*command_line(validation, flags=True)]).greedy
+    assert parse_arguments([*command_line(validation, switches=SWITCHES)]).greedy
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "accelerate").glob("*.yaml")), ids=str)

@@ -23,6 +23,7 @@ from rlcode.errors import ConfigError
 from rlcode.run_directory import open_for_training
 from rlcode.types import Problem
 from train.arguments import AsyncGrpoArguments
+from train.launcher import end_with_launcher
 
 
 def _trl_configs() -> Sequence[type]:
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> int:
 
     from rlcode.data.registry import training_problems_from
 
+    end_with_launcher()
     args, training_args = parse_config([AsyncGrpoArguments], argv, prog="train/async_grpo.py", others=_trl_configs)
     if not torch.cuda.is_available():
         raise ConfigError("TRL's asynchronous trainer needs a GPU, and there is none; train/grpo.py runs without")

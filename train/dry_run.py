@@ -283,8 +283,8 @@ def try_generation(stage: str, args: Any) -> int:
     meter = Meter()
     with ExitStack() as stack:
         adapter = Path(args.adapter) if args.adapter else None
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-dry-run-")))
-        engine = stack.enter_context(open_engine(EngineSettings.from_arguments(args), args.model, adapter, logs=logs))
+        run = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rlcode-dry-run-"))) / "run"
+        engine = stack.enter_context(open_engine(EngineSettings.from_arguments(args), args.model, adapter, run=run))
         sandbox = meter.watch_sandbox(stack.enter_context(open_sandbox(args.sandbox)))
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
         problems = problems_from(args) if stage == "validation" else training_problems_from(args)

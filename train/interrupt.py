@@ -68,7 +68,8 @@ class Interruption(TrainerCallback):
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if number == ENDED:  # the launcher may have got the very signal that this process got before
-            self._signal = self._signal or signal.SIGTERM
+            if not self._signal:
+                self._signal, self._since = signal.SIGTERM, time.monotonic()
         elif not self._signal:
             self._signal, self._since = number, time.monotonic()
             _say("will stop after this optimizer step; another signal ends the run at once")

@@ -21,10 +21,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval.arguments import SWITCHES
 from rlcode.config import parse_config
 from rlcode.errors import ConfigError
 from rlcode.run_directory import RunDirectory, read_json_lines, write_json_lines
@@ -49,8 +50,7 @@ def main(argv: list[str]) -> int:
     check_stages(args)
     if args.dry_run:
         return try_stages(args)
-    config = {name: value for name, value in asdict(args).items() if name not in ("output_dir", "dry_run")}
-    with RunDirectory(Path(args.output_dir), "loop", config) as directory:
+    with RunDirectory(Path(args.output_dir), "loop", args.record()) as directory:
         Loop(args, directory.path, print).run()
     print(f"to look at it: rlcode report {args.output_dir}")
     return 0
@@ -67,9 +67,9 @@ def check_stages(args: LoopArguments) -> None:
 
     placeholder = {"output_dir": args.output_dir, "model": args.model}
     with _options_of("validation"):
-        words = [*command_line({**args.options("validation"), **placeholder}, flags=True)]
+        words = [*command_line({**args.options("validation"), **placeholder}, switches=SWITCHES)]
         engines = {"validation": parse_arguments(words)}
-    if _draws(args):
+    if "rollout" in args.stages:
         with _options_of("rollout"):
             words = [*command_line({**args.options("rollout"), **placeholder})]
             (engines["rollout"],) = parse_config([RolloutArguments], words, prog="rlcode rollout")
@@ -121,7 +121,7 @@ def trial_commands(args: LoopArguments) -> Iterator[tuple[str, list[str]]]:
     problems = {name: getattr(args, name) for name in names}
     own = {"adapter": args.adapter, "output_dir": args.output_dir, "seed": args.seed}
     generate = [sys.executable, "-m", "train.dry_run"]
-    if _draws(args):
+    if "rollout" in args.stages:
         options = {**args.options("rollout"), **own, **problems, "model": args.model}
         yield "rollouts", [*generate, "rollout", *command_line(options)]
     for method in args.methods:
@@ -129,7 +129,7 @@ def trial_commands(args: LoopArguments) -> Iterator[tuple[str, list[str]]]:
         options |= problems if method == "grpo" else {}
         yield method, [*launch_line(args, method), *command_line(options)]
     options = {**args.options("validation"), **own, "model": args.model, "k": 1}
-    yield "validation", [*generate, "validation", *command_line(options, flags=True)]
+    yield "validation", [*generate, "validation", *command_line(options, switches=SWITCHES)]
 
 
 def launch_line(args: LoopArguments, method: str) -> Iterator[str]:
@@ -178,7 +178,7 @@ class Loop:
     def _round(self, number: int, policy: Policy) -> Policy:
         name = _round_name(number)
         problems = self._problems(number)
-        rollouts = self._roll_out(name, number, policy, problems) if _draws(self.args) else None
+        rollouts = self._roll_out(name, number, policy, problems) if "rollout" in self.args.stages else None
         if rollouts is not None and "dpo" not in self.args.methods:  # which takes the rollouts down itself
             policy = Policy(policy.adapter, self._take_down(name, policy.notebook, rollouts))
         for method in self.args.methods:
@@ -265,7 +265,7 @@ class Loop:
             "k": 1,
             "overwrite": True,
         }
-        self._do(f"{name}/validation", [*_rlcode("eval"), *command_line(options, flags=True)])
+        self._do(f"{name}/validation", [*_rlcode("eval"), *command_line(options, switches=SWITCHES)])
         self.outcomes.append(Outcome.read(name, policy.adapter, self.directory / name, self._seconds(name)))
         write_summary(self.directory, self.outcomes)
         self.say(self.outcomes[-1].describe())
@@ -303,11 +303,6 @@ def problems_of_round(problems: Sequence[Problem], number: int, args: LoopArgume
     random.Random(args.seed).shuffle(order)
     first = (number - 1) * count
     return [order[place % len(order)] for place in range(first, first + count)]
-
-
-def _draws(args: LoopArguments) -> bool:
-    """Whether some method trains on rollouts that are drawn before."""
-    return any(method != "grpo" for method in args.methods)
 
 
 def _round_name(number: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlcode.config import read_yaml
 from rlcode.errors import ConfigError
+from rlcode.run_directory import OPERATIONAL
 from sampling.arguments import mapping_from, option, require
 
 METHODS = ("dpo", "rft", "grpo")
@@ -64,38 +65,50 @@ class LoopArguments:
             require(method in METHODS, f"methods: no method {method!r}; known: {', '.join(METHODS)}")
         require(len(set(self.methods)) == len(self.methods), "methods: each can be named once")
         for name in TAKEN:
-            setattr(self, name, self._options(name))
+            setattr(self, name, self._options(name, is_used=name in self.stages))
         require("benchmark" in self.options("validation"), "validation must name a benchmark: {benchmark: mbpp, …}")
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that a round has, by the names of their options."""
+        draws = any(method != "grpo" for method in self.methods)
+        return [*(["rollout"] if draws else []), *self.methods, "validation"]
+
+    def record(self) -> dict[str, Any]:
+        """What decides the run's outcome: with another one of these its directory is refused."""
+        own = {name: value for name, value in asdict(self).items() if name not in ("output_dir", "dry_run", *TAKEN)}
+        stages = {stage: self.options(stage).items() for stage in self.stages}
+        return own | {stage: {k: v for k, v in items if k not in OPERATIONAL} for stage, items in stages.items()}
 
     def options(self, stage: str) -> dict[str, Any]:
         """What the stage was given, here and in its own file."""
         options: dict[str, Any] = getattr(self, stage)
         return options
 
-    def _options(self, stage: str) -> dict[str, Any]:
+    def _options(self, stage: str, *, is_used: bool) -> dict[str, Any]:
         options = dict(mapping_from(stage, getattr(self, stage), '{"config": "configs/dpo.yaml"}'))
         for name in options:
             require(name not in TAKEN[stage], f"{stage}: {name} is the loop's own affair; leave it out")
+        if not is_used:
+            return options
         file = options.pop("config", None)
         written = {} if file is None else read_yaml(Path(str(file)))
         require("env" not in written, f"{stage}: {file} sets env, which a stage of a loop does not get; leave it out")
-        return {name: value for name, value in written.items() if name not in TAKEN[stage]} | options
+        merged = {name: value for name, value in written.items() if name not in TAKEN[stage]} | options
+        require("hub_token" not in merged, f"{stage}: hub_token would stand in files and logs; set HF_TOKEN instead")
+        return merged
 
 
-def command_line(options: Mapping[str, Any], *, flags: bool = False) -> Iterator[str]:
-    """`options` as the words of a command line.
-
-    `flags`: a switch is there or not, as `argparse` has it, and takes no value.
-    """
+def command_line(options: Mapping[str, Any], *, switches: Container[str] = ()) -> Iterator[str]:
+    """`options` as the words of a command line; of `switches`, which take no value, those that are on."""
     for name, value in options.items():
-        if value is None or (flags and value is False):
+        if value is None or value == [] or (name in switches and not value):
             continue
-        if isinstance(value, str) and value.startswith("-"):  # else it would be taken for an option
-            yield f"--{name}={value}"
-            continue
-        yield f"--{name}"
-        if not (flags and value is True):
-            yield from _words(name, value)
+        words = [] if name in switches else list(_words(name, value))
+        if len(words) == 1 and words[0].startswith("-"):  # else it would be taken for an option
+            yield f"--{name}={words[0]}"
+        else:
+            yield from (f"--{name}", *words)
 
 
 def _words(name: str, value: Any) -> Iterator[str]:

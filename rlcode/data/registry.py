@@ -35,8 +35,6 @@ BENCHMARKS = (
 `FIELDS`              columns by which its files are told from those of the others
 `SPLITS`              its parts, where they have names
 """
-_WHOLE_FILES = ("mbpp", "mbpp_ap2o", "mbpp_sanitized")
-"""Whose files have all parts; those of the others have one."""
 
 
 def load_problems(
@@ -88,11 +86,22 @@ def training_problems_from(args: Any, prefix: str = "") -> list[Problem]:
 def _require_split(args: Any, prefix: str) -> None:
     benchmark, file, split = (getattr(args, prefix + name) for name in ("benchmark", "benchmark_file", "split"))
     known = getattr(_module(benchmark or "jsonl"), "SPLITS", ())
-    if split is None and "train" in known and (file is None or benchmark in _WHOLE_FILES):
+    if split is None and "train" in known and (file is None or _has_test_problems(benchmark, Path(file))):
         raise InputError(
             f"without a split {benchmark} has its test problems among those to train on or to choose by; name one: "
             f"--{prefix}split train, or else {', '.join(name for name in known if name != 'train')}"
         )
+
+
+def _has_test_problems(benchmark: str, file: Path) -> bool:
+    """Whether the file has a benchmark's test problems beside those to train on. Files of other benchmarks than MBPP
+    have one split."""
+    if benchmark == "mbpp_ap2o":
+        return True
+    if benchmark not in ("mbpp", "mbpp_sanitized"):
+        return False
+    splits, numbers = _module(benchmark).SPLITS, {row.get("task_id") for _, row in read_json_rows(file)}
+    return all(any(number in splits[name] for number in numbers) for name in ("train", "test"))
 
 
 def task_names(benchmark: str, task_id: str) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def write_run(
         sandbox = stack.enter_context(open_sandbox(args.sandbox, workers=args.sandbox_workers, cache=cache))
         extractor = stack.enter_context(Extractor())
         settings = EngineSettings.from_arguments(args)
-        engine = stack.enter_context(open_engine(settings, str(args.model), adapter, logs=directory.path / "vllm"))
+        engine = stack.enter_context(open_engine(settings, str(args.model), adapter, run=directory.path))
         prompts = PromptFormat.from_arguments(args).for_model(engine.tokenizer)
         print(f"engine {engine.name}, prompts {prompts.style}, sandbox {sandbox.backend}", file=sys.stderr)
         directory.bind(made_with(str(args.model), adapter, engine, problems, sandbox, limits))

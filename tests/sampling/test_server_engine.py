@@ -265,7 +265,7 @@ def test_who_has_the_machine_to_himself_draws_from_a_server_on_each_gpu(
         """In place of a group that is started."""
 
         def __init__(self, model: str, settings: EngineSettings, logs: Path, gpus: list[str]) -> None:
-            assert (gpus, logs, settings.max_lora_rank) == (["3", "5"], tmp_path, 8)
+            assert (gpus, logs, settings.max_lora_rank) == (["3", "5"], tmp_path / "run.vllm", 8)
             self.urls = (vllm_server.url,)
             self.said: list[str] = said
 
@@ -282,7 +282,7 @@ def test_who_has_the_machine_to_himself_draws_from_a_server_on_each_gpu(
     monkeypatch.setattr(server_group, "gpus_of_this_machine", lambda: ["3", "5"])
     monkeypatch.setattr(server_group, "ServerGroup", ThisServer)
     own = EngineSettings("vllm", max_lora_rank=4)
-    with open_engine(own, str(random_model), random_adapter, logs=tmp_path) as engine:
+    with open_engine(own, str(random_model), random_adapter, run=tmp_path / "run") as engine:
         drawn = by_key(list(engine.generate(wanted(2), SAMPLED)))
         assert (engine.name, said) == ("vllm", [])
     assert said == ["closed"]
@@ -293,7 +293,7 @@ def test_who_has_the_machine_to_himself_draws_from_a_server_on_each_gpu(
 def test_on_one_gpu_vllm_runs_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(server_group, "gpus_of_this_machine", lambda: ["0"])
     monkeypatch.setattr(engine_module, "_open_here", lambda settings, model: "here")
-    assert open_engine(EngineSettings("vllm"), "base", logs=tmp_path) == "here"
+    assert open_engine(EngineSettings("vllm"), "base", run=tmp_path) == "here"
 
 
 def test_a_process_that_may_open_few_files_raises_its_limit_or_asks_less_at_once() -> None:

@@ -70,11 +70,14 @@ def test_the_end_of_the_launcher_asks_for_a_stop_and_is_no_second_signal(
     assert whole_checkpoints(tmp_path) == ["checkpoint-2"]
 
 
-def test_two_sigterms_at_once_are_one_request(tmp_path: Path, random_model: Path, judged_rollouts: Path):
-    """A batch system sends one to every process, and the launcher hands on the one that it gets."""
+@pytest.mark.parametrize("first", [signal.SIGTERM, ENDED])
+def test_two_sigterms_at_once_are_one_request(
+    tmp_path: Path, random_model: Path, judged_rollouts: Path, first: signal.Signals
+):
+    """A batch system sends one to every process, and the launcher hands on the one that it gets, or dies of it."""
     with pytest.raises(SystemExit):
         METHODS["dpo"](
-            tmp_path, random_model, judged_rollouts, At(2, lambda: send(signal.SIGTERM, signal.SIGTERM)), save_steps=9
+            tmp_path, random_model, judged_rollouts, At(2, lambda: send(first, signal.SIGTERM)), save_steps=9
         )
     assert whole_checkpoints(tmp_path) == ["checkpoint-2"]
 

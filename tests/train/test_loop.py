@@ -62,7 +62,9 @@ def test_options_become_a_command_line() -> None:
         *("--lr", "0.1", "--loss_type", "a", "b", "--bf16", "false", "--power", '{"x": 1}')
     ]
     assert [*command_line({"system_prompt": "--- Be brief."})] == ["--system_prompt=--- Be brief."]
-    assert [*command_line({"greedy": True, "overwrite": False, "k": 1}, flags=True)] == ["--greedy", "--k", "1"]
+    assert [*command_line({"exponent": -1e-6, "urls": []})] == ["--exponent=-1e-06"]
+    switched = command_line({"greedy": True, "overwrite": False, "thinking": False}, switches=("greedy", "overwrite"))
+    assert [*switched] == ["--greedy", "--thinking", "false"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,20 @@ def test_a_stages_own_file_is_read_without_what_the_loop_decides(tmp_path: Path)
     assert args.options("grpo") == {"learning_rate": 1e-5, "beta": 0.2}
     file.write_text("env: {A: 1}")
     with pytest.raises(ConfigError, match=r"grpo: .*grpo\.yaml sets env"):
-        arguments(grpo={"config": str(file)})
+        arguments(methods=["grpo"], grpo={"config": str(file)})
+    with pytest.raises(ConfigError, match="set HF_TOKEN instead"):
+        arguments(dpo={"hub_token": "secret"})
+
+
+def test_what_only_says_how_a_stage_is_carried_out_may_change_and_what_it_computes_may_not(tmp_path: Path) -> None:
+    file, unused = tmp_path / "rollout.yaml", {"config": str(tmp_path / "nowhere.yaml")}
+    file.write_text("engine_gpu_memory_utilization: 0.9\ntemperature: 1.0\n")
+    before = arguments(rollout={"config": str(file)}, grpo=unused).record()
+    assert "grpo" not in before
+    file.write_text("engine_gpu_memory_utilization: 0.7\ntemperature: 1.0\n")
+    assert arguments(rollout={"config": str(file)}).record() == before
+    file.write_text("temperature: 0.7\n")
+    assert arguments(rollout={"config": str(file)}).record() != before
 
 
 @pytest.mark.parametrize("stage", ["rollout", "dpo"])
