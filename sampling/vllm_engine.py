@@ -270,7 +270,9 @@ def _start(**options: Any) -> Any:
             "vLLM inside one of several training processes would take the first GPU, and end their process group; "
             "start servers for them (`sampling.server_group`, or `rlcode serve`) and choose the engine vllm-server"
         )
-    if not torch.cuda.is_available():
+    if torch.cuda.is_available():  # that question is enough to start CUDA, which a forked core could not use then
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    else:
         _settle_on_cpu(options)
     if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") != "0":
         options["worker_extension_cls"] = EXTENSION

@@ -14,8 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from rlcode.errors import EngineError
+from sampling import vllm_engine
 from sampling.engine import GenerationRequest, SamplingParams
 from sampling.vllm_core import EndsWithParent
 from sampling.vllm_engine import VllmEngine, _Sent
@@ -50,6 +52,7 @@ def test_the_core_s_end_is_told_and_signals_to_all_do_not_end_it(random_model: P
     root = str(Path(__file__).resolve().parents[2])
     # for "1" alone vLLM has workers in yet other processes on a CPU; on a GPU its core has no other process
     environment = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "01", "PYTHONPATH": root}
+    environment["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # as on a GPU
     done = subprocess.run(
         [sys.executable, tmp_path / "killed.py", random_model],
         env=environment, capture_output=True, text=True, timeout=400, check=False,
@@ -80,6 +83,17 @@ def test_the_core_ends_with_the_process_that_started_it():
     os.kill(parent.pid, signal.SIGKILL)
     parent.join()
     assert not psutil.wait_procs([core], timeout=30)[1]
+
+
+def test_on_a_gpu_the_core_is_never_forked(monkeypatch: pytest.MonkeyPatch):
+    """`torch.cuda.is_available` starts CUDA, and a fork of a process that has can't use it."""
+    methods = []
+    stub = SimpleNamespace(LLM=lambda **options: methods.append(os.environ["VLLM_WORKER_MULTIPROC_METHOD"]))
+    monkeypatch.setitem(sys.modules, "vllm", stub)
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    vllm_engine._start(model="m")
+    assert methods == ["spawn"]
 
 
 def test_what_vllm_broke_off_is_no_completion():
