@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 from pathlib import Path
 
 from rlcode.errors import InputError
@@ -38,6 +39,13 @@ def main(argv: list[str]) -> int:
     options = ExportOptions(**{name: getattr(args, name) for name in names}, engines=engines_for(args))
     proof = export_adapter(options, CardOptions(args.run, args.eval_before, args.eval_after, args.license))
     print(f"{proof.kind} export in {args.output}: {proof.describe()}")
+    if proof.is_rounded_away:
+        print(
+            f"warning: the adapter's update is too small for {proof.dtype}: {proof.update_kept:.0%} of it is in the "
+            "merged weights, which say what the base says rather than the policy. Export it with --dtype float32 or "
+            "--adapter_only, or train with a higher learning_rate",
+            file=sys.stderr,
+        )
     if args.push_to_hub:
         print(f"uploaded: {upload(args.output, args.push_to_hub, private=args.private)}")
     return 0

@@ -34,6 +34,9 @@ more."""
 NEAR_TIE = {"float32": 1e-2, "float16": 0.1, "bfloat16": 0.5}
 """Margin of a token over the next best one (nats) that rounding may turn round: two logits between 16 and 32 are at
 best 1/8 apart in bfloat16."""
+ENOUGH_KEPT = 0.9
+"""Of the adapter's update. An update that is small next to the weights' own steps is mostly rounded away, and then the
+merged model is the base rather than the policy; no gap of logits shows it, since they too are small."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class Change:
     place: int
     before: float
     after: float
+    kept: float | None = None
+    """How much of the adapter's update is there after rounding: what merging did, along that update. None for DoRA,
+    whose update is no sum."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,14 @@ class Proof:
     seconds: dict[str, float]
     """`merge`: load, merge and write. `proof`: all the rest."""
     versions: dict[str, str]
+    update_kept: float | None = None
+    """Mean over the target matrices of what rounding left of the adapter's update; None where nothing was merged, and
+    for DoRA."""
+
+    @property
+    def is_rounded_away(self) -> bool:
+        """Whether rounding took so much of the update that the merged weights are not the policy's."""
+        return self.update_kept is not None and self.update_kept < ENOUGH_KEPT
 
     def describe(self) -> str:
         """One line."""
@@ -123,6 +137,8 @@ class Proof:
             f"logits agree with base + adapter to {self.logit_gap:.1e}",
             *(f"{one.same_tokens} of {one.tokens} greedy tokens are the same in {one.engine}" for one in self.engines),
         ]
+        if self.update_kept is not None:
+            parts.append(f"{self.update_kept:.0%} of the adapter's update is there after rounding to {self.dtype}")
         if self.trainer_gap is not None:
             parts.append(f"the trainer's log-probabilities are met to {self.trainer_gap:.1e} nats per token")
         return ", ".join(parts)
@@ -167,10 +183,32 @@ def changes_by_merging(policy: Any) -> list[Change]:
     """Merge the adapter of a PEFT model into its base, and tell where each target matrix changes most."""
     changes = []
     for name, layer in lora_layers(policy):
-        before = _weight(layer).detach().clone()
+        before, update = _weight(layer).detach().clone(), _update(layer)
         layer.merge()
-        changes.append(_largest_change(name, before, _weight(layer).detach()))
+        after = _weight(layer).detach()
+        changes.append(replace(_largest_change(name, before, after), kept=_share_kept(before, after, update)))
     return changes
+
+
+def _update(layer: Any) -> torch.Tensor | None:
+    """What an adapter adds to its matrix."""
+    (adapter,) = layer.active_adapters
+    if layer.use_dora.get(adapter):
+        return None
+    update: torch.Tensor = layer.get_delta_weight(adapter).detach().float()
+    return update
+
+
+def _share_kept(before: torch.Tensor, after: torch.Tensor, update: torch.Tensor | None) -> float | None:
+    if update is None or not update.any():
+        return None
+    return float(((after.float() - before.float()) * update).sum() / update.square().sum())
+
+
+def mean_kept(changes: Sequence[Change]) -> float | None:
+    """Over the matrices of which it is known."""
+    known = [change.kept for change in changes if change.kept is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _largest_change(name: str, before: torch.Tensor, after: torch.Tensor) -> Change:

@@ -163,6 +163,7 @@ class _Export:
             engines=(self._ask_transformers(loaded, reference),),
             seconds={},
             versions=package_versions(),
+            update_kept=None if self._options.adapter_only else export_proof.mean_kept(changes),
         )
         del loaded
         if "vllm" in self._options.engines:

@@ -206,6 +206,8 @@ def _proven(proof: Proof) -> str:
         ("target matrices that differ from the base", f"{proof.changed_matrices} of {proof.target_matrices}"),
         ("largest gap of a logit to base + adapter", f"{proof.logit_gap:.1e} (tolerance {proof.tolerance:.0e})"),
     ]
+    if proof.update_kept is not None:
+        rows.append((f"the adapter's update after rounding to {proof.dtype}", f"{proof.update_kept:.0%}"))
     if proof.trainer_gap is not None:
         rows.append(("gap to the trainer's log-probabilities", f"{proof.trainer_gap:.1e} nats per token"))
     for one in proof.engines:

@@ -109,6 +109,26 @@ def test_the_precision_is_that_of_the_base_unless_another_is_asked_for(
         assert load_file(chosen.output / "model.safetensors")["model.norm.weight"].dtype == torch.bfloat16
 
 
+def test_an_update_that_rounding_takes_away_is_told(
+    tmp_path: Path, random_model: Path, random_adapter: Path, capsys: pytest.CaptureFixture[str]
+):
+    small = shutil.copytree(random_adapter, tmp_path / "small")
+    weights = load_file(small / "adapter_model.safetensors")
+    weights = {name: weight * (1e-4 if "lora_B" in name else 1) for name, weight in weights.items()}
+    save_file(weights, small / "adapter_model.safetensors")
+    (small / "rlcode_adapter.json").unlink(missing_ok=True)
+    kept = {}
+    for dtype in ("float32", "bfloat16"):
+        output = tmp_path / dtype
+        line = ["--adapter", small, "--model", random_model, "--output", output, "--dtype", dtype, "--device", "cpu"]
+        assert main(["export", *map(str, line), "--prove_engines", "transformers"]) == 0
+        kept[dtype] = json.loads((output / "export_proof.json").read_text())["update_kept"]
+    assert kept["float32"] == pytest.approx(1, abs=1e-3)
+    assert kept["bfloat16"] < 0.9
+    assert capsys.readouterr().err.count("warning: the adapter's update is too small for bfloat16") == 1
+    assert "| the adapter's update after rounding to float32 | 100% |" in (tmp_path / "float32/README.md").read_text()
+
+
 def test_an_adapter_can_be_exported_by_itself(tmp_path: Path, random_model: Path, random_adapter: Path):
     proof = export_adapter(options(random_adapter, tmp_path, adapter_only=True))
     assert (proof.kind, proof.changed_matrices) == ("adapter", 28)
