@@ -1,8 +1,8 @@
 """A stock TRL script for DPO on the pairs that `rlcode pairs` wrote: a program that passed against one that failed.
 
     rlcode pairs runs/r1 --output pairs --model Qwen/Qwen2.5-Coder-0.5B-Instruct --num_pairs 2000
-    python docs/drop_in_dpo.py --model_name_or_path Qwen/Qwen2.5-Coder-0.5B-Instruct --pairs pairs --use_peft \\
-        --output_dir runs/stock-dpo
+    CUDA_VISIBLE_DEVICES=0 python docs/drop_in_dpo.py --model_name_or_path Qwen/Qwen2.5-Coder-0.5B-Instruct \\
+        --pairs pairs --use_peft --output_dir runs/stock-dpo
 
 TRL tokenises the texts `prompt`, `chosen` and `rejected` itself; the other columns say where a pair comes from.
 """

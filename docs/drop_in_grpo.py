@@ -1,7 +1,7 @@
 """A stock TRL script for GRPO whose reward is what rlcode's sandbox says of the program.
 
-    python docs/drop_in_grpo.py --model_name_or_path Qwen/Qwen2.5-Coder-0.5B-Instruct --benchmark mbpp --split train \\
-        --use_peft --output_dir runs/stock-grpo --max_steps 100
+    CUDA_VISIBLE_DEVICES=0 python docs/drop_in_grpo.py --model_name_or_path Qwen/Qwen2.5-Coder-0.5B-Instruct \\
+        --benchmark mbpp --split train --use_peft --output_dir runs/stock-grpo --max_steps 100
 
 Nothing of rlcode's own trainers, engines or prompt samplers is here: TRL generates and trains, by all of its fields.
 """

@@ -10,6 +10,7 @@ the last of which the same command goes on.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ def main(argv: list[str]) -> int:
     args, training_args = parse_config([AsyncGrpoArguments], argv, prog="train/async_grpo.py", others=_trl_configs)
     if not torch.cuda.is_available():
         raise ConfigError("TRL's asynchronous trainer needs a GPU, and there is none; train/grpo.py runs without")
+    if importlib.util.find_spec("kernels") is None:
+        raise ConfigError("TRL's asynchronous trainer takes its attention from `kernels`: pip install 'rlcode[async]'")
     with open_for_training(Path(training_args.output_dir), "async_grpo", [args, training_args]):
         adapter = train_async_grpo(args, training_args, training_problems_from(args))
     if os.environ.get("RANK", "0") == "0":

@@ -22,6 +22,7 @@ from train.faults import naming_faults
 from train.finite import require_finite_weights
 from train.launcher import ENDED
 from train.policy import leave_together
+from train.precision import keep_outputs_exact
 
 _STDERR = 2
 
@@ -33,6 +34,7 @@ def run_training(trainer: Any, checkpoint: Path | None) -> None:
         SystemExit: a signal asked for a stop and a checkpoint was saved; the code is 128 and the signal.
         RlcodeError: something failed that can be named. Any other error bears a note that says how to go on.
     """
+    keep_outputs_exact(trainer.accelerator)
     with Interruption(trainer) as interruption, naming_faults(trainer):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if interruption.stopped_by:

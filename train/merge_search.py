@@ -53,7 +53,7 @@ def search(adapters: Sequence[Path], base: str, recipe: Recipe, args: argparse.N
     evaluation = _evaluation_arguments(base, directory, args.seed, rest)
     check_ks(evaluation.k, evaluation.num_samples)
     problems = problems_from(evaluation)
-    merger = Merger(adapters, base, recipe)
+    merger = Merger(adapters, base, recipe, on_gpu=evaluation.engine == "transformers")  # vLLM takes nearly all of one
     rank = max(evaluation.engine_max_lora_rank, _rank(adapters, recipe))
     with ExitStack() as stack:
         run = stack.enter_context(RunDirectory(directory, "merge-search", _config(adapters, recipe, args, rest)))

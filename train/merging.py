@@ -124,8 +124,10 @@ def _check_ranks(adapters: Sequence[Path], configs: Sequence[dict[str, Any]], re
 class Merger:
     """Adapters on their base, loaded once, to be merged in any proportion."""
 
-    def __init__(self, adapters: Sequence[Path], base: str, recipe: Recipe) -> None:
+    def __init__(self, adapters: Sequence[Path], base: str, recipe: Recipe, *, on_gpu: bool = True) -> None:
         """
+        Args:
+            on_gpu: whether they lie on a GPU, where there is one.
         Raises:
             InputError: base or adapters can't be loaded.
         """
@@ -138,7 +140,7 @@ class Merger:
         self._names = [f"source{place}" for place in range(len(adapters))]
         try:
             model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
-            model.to("cuda" if torch.cuda.is_available() else "cpu")
+            model.to("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
             self._tokenizer = AutoTokenizer.from_pretrained(base)
             self._model = PeftModel.from_pretrained(model, str(adapters[0]), adapter_name=self._names[0])
             for name, adapter in zip(self._names[1:], adapters[1:], strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,10 @@ from transformers import PrinterCallback, ProgressCallback
 
 from train.alarm_bell import AlarmBell
 from train.alarms import ALARMS
+from train.batch_plan import BatchPlan
 from train.progress import ProgressBoard, ProgressLines
+
+_UNITS = {"dpo": "pairs", "sft": "examples", "grpo": "completions"}
 
 
 @contextmanager
@@ -29,6 +33,7 @@ def observed(trainer: Any, kind: str, *, alarms: bool, silent: bool) -> Iterator
     is_first = trainer.accelerator.is_main_process
     view = _view(kind, trainer.args) if is_first and not silent else None
     if view is not None:
+        print(_batch(kind, trainer.args).describe(), file=sys.stderr)  # with more processes a step is larger
         trainer.add_callback(view)
     if alarms:
         show = view.show_alarm if view is not None else lambda alarm: None
@@ -39,6 +44,10 @@ def observed(trainer: Any, kind: str, *, alarms: bool, silent: bool) -> Iterator
     finally:
         if view is not None:
             view.close()
+
+
+def _batch(kind: str, args: Any) -> BatchPlan:
+    return BatchPlan(_UNITS[kind], args.per_device_train_batch_size, args.gradient_accumulation_steps, args.world_size)
 
 
 def _view(kind: str, args: Any) -> ProgressLines:

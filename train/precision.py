@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
+from typing import Any
 
 from rlcode.config import written_values
 
@@ -39,3 +41,12 @@ def precision_of_device(*, use_cpu: bool = False) -> tuple[bool, bool, str]:
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return True, False, "the GPU has it"
     return False, True, "the GPU has no bfloat16"
+
+
+def keep_outputs_exact(accelerator: Any) -> None:
+    """Under FSDP2 accelerate has all that a model returns rounded to bfloat16: log-probabilities too, whose sums over a
+    completion then go by half a nat. To be called before the model is wrapped."""
+    plugin: Any = getattr(accelerator.state, "fsdp_plugin", None)
+    policy = getattr(plugin, "mixed_precision_policy", None)
+    if policy is not None and hasattr(policy, "output_dtype"):
+        plugin.mixed_precision_policy = replace(policy, output_dtype=None)

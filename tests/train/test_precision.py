@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import FullyShardedDataParallelPlugin
 
 from rlcode.cli import run_main
-from train.precision import with_precision
+from train.precision import keep_outputs_exact, with_precision
 from train.sft import main
 
 
@@ -56,3 +58,13 @@ def test_a_script_on_a_machine_without_a_gpu_runs_and_writes_down_what_it_chose(
     assert "precision: float32, since training is on the CPU" in capsys.readouterr().err
     config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
     assert (config["bf16"], config["fp16"]) == (False, False)
+
+
+def test_fsdp2_does_not_round_log_probabilities():
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    plugin.set_mixed_precision("bf16")
+    assert plugin.mixed_precision_policy.output_dtype == torch.bfloat16, "accelerate has changed; is it still needed?"
+    keep_outputs_exact(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin)))
+    assert plugin.mixed_precision_policy.output_dtype is None
+    assert plugin.mixed_precision_policy.param_dtype == torch.bfloat16
+    keep_outputs_exact(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=None)))

@@ -180,6 +180,14 @@ def test_the_asynchronous_trainer_goes_on_from_its_last_whole_checkpoint(
     assert trainer.resumed_from == str(tmp_path / "checkpoint-5")
 
 
+def test_without_its_attention_the_asynchronous_script_says_how_to_get_it(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(async_grpo, "parse_config", lambda *given, **options: (None, None))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'rlcode\[async\]'"):
+        async_grpo.main([])
+
+
 def test_without_a_gpu_the_asynchronous_script_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     line = ["--config", str(ROOT / "configs" / "async_grpo.yaml"), "--output_dir", str(tmp_path / "run")]
