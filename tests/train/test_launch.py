@@ -48,7 +48,7 @@ def weights(run: Path) -> dict:
 
 @pytest.mark.parametrize(
     ("processes", "engine", "sandbox", "batch"),
-    [("single", "transformers", "docker", 64), ("zero2", "vllm", "docker", 32)],
+    [("single", "transformers", "docker", 64), *([("zero2", "vllm", "docker", 32)] if ALL_TESTS else [])],
 )
 def test_grpo_runs(tmp_path: Path, quickstart_run: Path, processes: str, engine: str, sandbox: str, batch: int):
     done = launch(
@@ -146,7 +146,7 @@ def kill_when(line: list[str], sign: Path) -> None:
     assert sign.exists(), "it ended before it could be killed"
 
 
-@pytest.mark.parametrize("script", ["dpo", "grpo"])
+@pytest.mark.parametrize("script", ["grpo", *(["dpo"] if ALL_TESTS else [])])
 def test_a_killed_run_goes_on_and_ends_where_the_undisturbed_one_does(
     tmp_path: Path, quickstart_run: Path, script: str
 ):
