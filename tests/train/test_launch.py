@@ -22,6 +22,7 @@ from rlcode.types import Problem, TestCase, TestKind, from_json, to_json
 from sampling.adapters import adapter_version
 from sampling.notebook import ErrorNotebook
 from sampling.store import read_rollouts
+from tests.conftest import ALL_TESTS
 from train.checkpoints import WHOLE
 
 ROOT = Path(__file__).resolve().parents[2]
