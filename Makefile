@@ -10,8 +10,6 @@ BIN := $(VENV)/bin
 BASE ?=
 # What the programs in the image can import: names, files or `none`; empty: sandbox/packages.txt.
 PACKAGES ?=
-# Files of tests that run at once; each may train, serve a model and judge.
-TEST_WORKERS ?= 2
 # An index with CPU builds of torch, for machines without a GPU; empty: what pip finds by itself.
 TORCH_INDEX ?=
 
@@ -67,4 +65,4 @@ format: setup-dev
 test: PACKAGES := none
 test: setup-dev image
 	.ci/provision_browser.sh
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest

@@ -167,7 +167,7 @@ class WorkerPool:
         """Judge what is first in the queue, until nothing is left."""
         while True:
             with self._taking:
-                first = self._first()
+                first = None if self._is_closed else self._first()
                 if first is None:
                     self._running -= 1
                     return

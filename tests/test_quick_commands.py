@@ -131,7 +131,7 @@ def test_runs_are_planned(run):
     assert run("rlcode plan --config configs/grpo.yaml --gpus 1")[0] == 0
     line = (
         "rlcode plan --config configs/recipes/qwen2.5-coder-32b/dpo.yaml --gpus 4 "
-        "--accelerate_config configs/accelerate/zero3.yaml"
+        "--accelerate_config configs/accelerate/zero3.yaml --gradient_accumulation_steps 8"
     )
     code, said = run(line)
     device = re.search(r"at the worst moment\W+([\d.]+)", said)
